@@ -1,0 +1,3 @@
+//! Ways to hand messages from one process to another.
+
+pub(crate) mod queue;

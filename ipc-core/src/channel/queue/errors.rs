@@ -1,0 +1,203 @@
+//! Why a message did not go in or come out. Whatever did not go in comes back to the caller.
+
+use core::fmt;
+
+use crate::{
+    error::Error,
+    message::{DecodeError, EncodeError},
+};
+
+/// The three ways of putting fail alike but for the one reason to give up.
+macro_rules! put_error {
+    ($(#[$doc:meta])* $name:ident $({ $(#[$gave_up_doc:meta])* $gave_up:ident, $why:literal })?) => {
+        $(#[$doc])*
+        #[non_exhaustive]
+        pub enum $name<T> {
+            $($(#[$gave_up_doc])* $gave_up(T),)?
+            /// The queue is closed.
+            Closed(T),
+            /// The encoded message is longer than the queue's memory.
+            TooLarge {
+                /// The message.
+                value: T,
+                /// Its encoded length in bytes.
+                len: usize,
+                /// The longest that this queue takes, in bytes.
+                max: usize,
+            },
+            /// The message's own `Serialize` failed. The queue is untouched.
+            Encode {
+                /// The message.
+                value: T,
+                /// What it said.
+                error: EncodeError,
+            },
+            /// The queue cannot be used.
+            Failed {
+                /// The message.
+                value: T,
+                /// Why.
+                error: Error,
+            },
+        }
+
+        impl<T> $name<T> {
+            /// The message that was not put.
+            pub fn into_value(self) -> T {
+                match self {
+                    $(Self::$gave_up(value) => value,)?
+                    Self::Closed(value)
+                    | Self::TooLarge { value, .. }
+                    | Self::Encode { value, .. }
+                    | Self::Failed { value, .. } => value,
+                }
+            }
+
+            /// Pairs the message with the reason.
+            pub(super) fn new(value: T, refused: Refused) -> Self {
+                match refused {
+                    $(Refused::GaveUp => Self::$gave_up(value),)?
+                    Refused::TooLarge { len, max } => Self::TooLarge { value, len, max },
+                    Refused::Encode(error) => Self::Encode { value, error },
+                    Refused::Failed(error) => Self::Failed { value, error },
+                    #[allow(unreachable_patterns, reason = "where the caller never gives up")]
+                    Refused::Closed | Refused::GaveUp => Self::Closed(value),
+                }
+            }
+        }
+
+        impl<T> fmt::Display for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$gave_up(_) => f.write_str($why),)?
+                    Self::Closed(_) => f.write_str("the queue is closed"),
+                    Self::TooLarge { len, max, .. } => write!(
+                        f,
+                        "the message has {len} bytes, the queue takes {max}; create it with more memory"
+                    ),
+                    Self::Encode { error, .. } => error.fmt(f),
+                    Self::Failed { error, .. } => error.fmt(f),
+                }
+            }
+        }
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl<T> core::error::Error for $name<T> {}
+    };
+}
+
+put_error! {
+    /// Why [`Queue::put`](crate::Queue::put) failed.
+    PutError
+}
+put_error! {
+    /// Why [`Queue::try_put`](crate::Queue::try_put) did not put.
+    TryPutError {
+        /// There is no room now.
+        Full, "the queue is full"
+    }
+}
+put_error! {
+    /// Why [`Queue::put_timeout`](crate::Queue::put_timeout) did not put.
+    PutTimeoutError {
+        /// There was no room in time.
+        Timeout, "the queue stayed full until the timeout"
+    }
+}
+
+/// A put's failure without the message.
+#[derive(Debug)]
+pub(super) enum Refused {
+    GaveUp,
+    Closed,
+    TooLarge { len: usize, max: usize },
+    Encode(EncodeError),
+    Failed(Error),
+}
+
+/// Why [`Queue::put_many`](crate::Queue::put_many) stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("after {put} messages: {error}")]
+#[non_exhaustive]
+pub struct PutManyError<T> {
+    /// How many messages are in the queue.
+    pub put: usize,
+    /// What happened to the next one.
+    pub error: PutError<T>,
+}
+
+/// Why [`Queue::get`](crate::Queue::get) failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum GetError {
+    /// The queue is closed, and every message was got.
+    #[error("the queue is closed and empty")]
+    Closed,
+    /// The message is no value of the queue's type. It is gone.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The queue cannot be used.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// Why [`Queue::try_get`](crate::Queue::try_get) got nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryGetError {
+    /// There is no message now.
+    #[error("the queue is empty")]
+    Empty,
+    /// The queue is closed, and every message was got.
+    #[error("the queue is closed and empty")]
+    Closed,
+    /// The message is no value of the queue's type. It is gone, unless this was a peek.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The queue cannot be used.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// Why [`Queue::get_timeout`](crate::Queue::get_timeout) got nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum GetTimeoutError {
+    /// There was no message in time.
+    #[error("the queue stayed empty until the timeout")]
+    Timeout,
+    /// The queue is closed, and every message was got.
+    #[error("the queue is closed and empty")]
+    Closed,
+    /// The message is no value of the queue's type. It is gone.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The queue cannot be used.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl From<GetError> for TryGetError {
+    fn from(e: GetError) -> Self {
+        match e {
+            GetError::Closed => Self::Closed,
+            GetError::Decode(e) => Self::Decode(e),
+            GetError::Failed(e) => Self::Failed(e),
+        }
+    }
+}
+
+impl From<GetError> for GetTimeoutError {
+    fn from(e: GetError) -> Self {
+        match e {
+            GetError::Closed => Self::Closed,
+            GetError::Decode(e) => Self::Decode(e),
+            GetError::Failed(e) => Self::Failed(e),
+        }
+    }
+}

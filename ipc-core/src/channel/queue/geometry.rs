@@ -1,0 +1,114 @@
+//! How large the parts of a queue are, and where they lie.
+
+use super::ring::Gate;
+use crate::{
+    error::Damage,
+    object::lifetime,
+    prim::AtomicU64,
+    region::{CacheLine, Planner},
+    slab,
+};
+
+/// Words of a cell before the payload.
+pub(super) const HEAD_WORDS: usize = 2;
+/// The most bytes that a cell can carry itself.
+pub(crate) const MOST_INLINE: usize = 248;
+
+/// What a queue is made of. Checked once; private.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) capacity: usize,
+    /// Payload bytes in a cell, a multiple of 8.
+    pub(crate) inline_bytes: usize,
+    pub(crate) slab: slab::Geometry,
+}
+
+impl Geometry {
+    pub(crate) fn to_words(self) -> [u64; 8] {
+        let slab = self.slab;
+        let words = [
+            self.capacity,
+            self.inline_bytes,
+            slab.block_bytes,
+            slab.blocks,
+            0,
+            0,
+            0,
+            0,
+        ];
+        words.map(|w| w as u64)
+    }
+
+    pub(crate) fn from_words(words: &[u64; 8]) -> Result<Self, Damage> {
+        let size = |word: u64| usize::try_from(word).unwrap_or(usize::MAX);
+        let slab = slab::Geometry {
+            block_bytes: size(words[2]),
+            blocks: size(words[3]),
+        };
+        let read = Self {
+            capacity: size(words[0]),
+            inline_bytes: size(words[1]),
+            slab,
+        };
+        let is_plausible = (1..=MAX_CAPACITY).contains(&read.capacity)
+            && read.inline_bytes <= MOST_INLINE
+            && read.inline_bytes >= 8
+            && read.inline_bytes.is_multiple_of(8)
+            && slab.is_plausible();
+        if is_plausible {
+            Ok(read)
+        } else {
+            Err(Damage("its geometry is impossible"))
+        }
+    }
+
+    pub(super) fn stride(self) -> usize {
+        HEAD_WORDS + self.inline_bytes / 8
+    }
+
+    /// The longest message, in bytes.
+    pub(crate) fn most_bytes(self) -> usize {
+        self.inline_bytes.max(self.slab.bytes())
+    }
+}
+
+/// Positions keep the index in their low bits; this many leave 32 bits for laps, enough for 43-bit laps' sake never to
+/// wrap before the lap in a cell does.
+pub(crate) const MAX_CAPACITY: usize = 1 << 31;
+
+/// Where the parts lie.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offsets {
+    pub(super) tail: usize,
+    pub(super) head: usize,
+    pub(super) gate: usize,
+    pub(super) cells: usize,
+    pub(super) slab: Option<slab::Offsets>,
+}
+
+pub(super) fn plan(geometry: Geometry, participants: u32) -> Option<(Offsets, usize)> {
+    let (mut planner, _) = lifetime::plan(participants)?;
+    let words = geometry.stride().checked_mul(geometry.capacity)?;
+    let offsets = Offsets {
+        tail: planner.place::<CacheLine<AtomicU64>>(1, 1)?,
+        head: planner.place::<CacheLine<AtomicU64>>(1, 1)?,
+        gate: planner.place::<CacheLine<Gate>>(1, 1)?,
+        cells: planner.place::<AtomicU64>(words, 128)?,
+        slab: plan_slab(&mut planner, geometry.slab)?,
+    };
+    Some((offsets, planner.end()))
+}
+
+/// `Some(None)` for a queue without a slab.
+fn plan_slab(planner: &mut Planner, geometry: slab::Geometry) -> Option<Option<slab::Offsets>> {
+    if geometry.blocks == 0 {
+        Some(None)
+    } else {
+        slab::Offsets::plan(planner, geometry).map(Some)
+    }
+}
+
+/// Bytes of the file that such a queue needs.
+pub(crate) fn file_bytes(geometry: Geometry, participants: u32) -> Option<usize> {
+    plan(geometry, participants).map(|(_, end)| end)
+}

@@ -1,0 +1,785 @@
+//! A bounded queue that any number of processes put to and get from.
+//!
+//! Read in this order: `cell` (the claim word), `ring` with `put`, `get`, `look` and `repair` (the algorithm, which never
+//! waits), this file (waiting, types and the public face), `options`, `errors`.
+
+mod cell;
+mod errors;
+mod geometry;
+mod get;
+mod look;
+pub(crate) mod options;
+mod put;
+mod repair;
+mod ring;
+
+#[cfg(all(test, loom))]
+mod model;
+
+use core::{fmt, marker::PhantomData};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+pub use errors::{
+    GetError, GetTimeoutError, PutError, PutManyError, PutTimeoutError, TryGetError, TryPutError,
+};
+pub use options::QueueOptions;
+
+use self::{
+    errors::Refused,
+    geometry::MOST_INLINE,
+    get::{GetRefusal, Taken},
+    put::PutRefusal,
+    ring::Ring,
+};
+use crate::{
+    error::{Damage, Error, Result},
+    message::{Bytes, Message, Received},
+    object::{
+        lifetime::{Object, Ticket},
+        participant::Owner,
+        wait::{Attempt, Deadline, Patience, WaitStrategy, Waiting},
+    },
+};
+
+/// How many puts of a batch may be unknown to others.
+const ANNOUNCE_EVERY: u32 = 64;
+
+/// A bounded first-in first-out queue between processes.
+///
+/// Any number of threads in any number of processes put and get. The queue is bounded by a count of messages (its
+/// capacity) and by bytes (its memory, for messages longer than a cell). A handle is cheap to clone and is itself a
+/// message, so it can be sent to other processes.
+///
+/// # Types
+///
+/// `T` is any `Serialize + DeserializeOwned` type, [`Plain`](crate::Plain) for `bytemuck` types, or
+/// [`Bytes`](crate::Bytes). A queue remembers its type; opening it with another is an error.
+///
+/// # Blocking
+///
+/// [`put`](Self::put) and [`get`](Self::get) block, `try_` never, `_timeout` for so long. Waiting spins for a few
+/// microseconds at first where that pays ([`WaitStrategy`]) and then sleeps in the kernel. While nobody sleeps, no
+/// operation makes a system call.
+///
+/// # When a process dies
+///
+/// | killed | the others see |
+/// |---|---|
+/// | in a put | the message is there whole, or was never there |
+/// | in a get, before it took the message | the message is delivered to somebody else; it may come after younger ones |
+/// | after that | the message is gone: at-most-once |
+/// | while it slept | nothing |
+///
+/// Who waits learns of a death within about 100 ms, who calls next at once. A *stopped* process is alive: a message it is
+/// taking stays its own. A stopped producer holds nobody up; a stopped consumer may, once producers have come round to the
+/// cell it is reading.
+///
+/// # Order
+///
+/// The queue is linearizable: messages come out in the order in which their puts took effect, with one exception: those of
+/// a dead consumer come late. Large messages that wait for memory may be overtaken by smaller ones of other producers.
+///
+/// # Example
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ipc-doc-queue-{}", std::process::id()));
+/// # let namespace = ipc_core::Namespace::at(&dir)?;
+/// use ipc_core::{GetError, Queue};
+///
+/// let jobs: Queue<(u32, String)> = Queue::options(1024).namespace(&namespace).create("jobs")?;
+/// jobs.put((1, "first".into()))?;
+/// jobs.put((2, "second".into()))?;
+/// jobs.close(); // no more puts, in any process
+///
+/// assert_eq!(jobs.get()?, (1, "first".into()));
+/// assert_eq!(jobs.get()?, (2, "second".into()));
+/// assert!(matches!(jobs.get(), Err(GetError::Closed)));
+/// # jobs.unlink()?;
+/// # std::fs::remove_dir_all(dir).ok();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The algorithm is Vyukov's bounded queue (<https://www.1024cores.net/home/lock-free-algorithms/queues/bounded-mpmc-queue>)
+/// with the owner in the claim word.
+pub struct Queue<T> {
+    core: Arc<Core>,
+    wait: WaitStrategy,
+    _message: PhantomData<fn() -> T>,
+}
+
+/// What all handles of a process on one queue share.
+#[derive(Debug)]
+struct Core {
+    object: Arc<Object>,
+    ring: Arc<Ring>,
+    /// One for each side: a full queue says nothing about an empty one.
+    put_patience: Patience,
+    get_patience: Patience,
+    /// Damage once found: later calls say the same.
+    damage: OnceLock<Damage>,
+}
+
+impl<T: Message> Queue<T> {
+    /// Makes a queue of `capacity` messages under `name`, with default [options](Self::options).
+    ///
+    /// # Errors
+    ///
+    /// See [`QueueOptions::create`].
+    pub fn create(name: &str, capacity: usize) -> Result<Self> {
+        Self::options(capacity).create(name)
+    }
+
+    /// Opens the queue `name`.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueueOptions::open`].
+    pub fn open(name: &str) -> Result<Self> {
+        Self::options(1).open(name)
+    }
+
+    /// Opens the queue `name`, or makes it with `capacity`.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueueOptions::open_or_create`].
+    pub fn open_or_create(name: &str, capacity: usize) -> Result<Self> {
+        Self::options(capacity).open_or_create(name)
+    }
+
+    /// Makes a queue without a name, which goes with its last user.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueueOptions::anonymous`].
+    pub fn anonymous(capacity: usize) -> Result<Self> {
+        Self::options(capacity).anonymous()
+    }
+
+    /// Settings for a queue of `capacity` messages.
+    pub fn options(capacity: usize) -> QueueOptions<T> {
+        QueueOptions::new(capacity)
+    }
+
+    fn over(object: Arc<Object>, ring: Arc<Ring>, wait: WaitStrategy) -> Self {
+        let core = Core {
+            object,
+            ring,
+            put_patience: Patience::new(),
+            get_patience: Patience::new(),
+            damage: OnceLock::new(),
+        };
+        Self {
+            core: Arc::new(core),
+            wait,
+            _message: PhantomData,
+        }
+    }
+
+    /// Puts a message; blocks while there is no room.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`], with the message. A dead peer is no error.
+    #[inline]
+    pub fn put(&self, value: T) -> Result<(), PutError<T>> {
+        self.put_until(&value, Deadline::NEVER)
+            .map_err(|refused| PutError::new(value, refused))
+    }
+
+    /// Puts a message if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryPutError`], with the message.
+    #[inline]
+    pub fn try_put(&self, value: T) -> Result<(), TryPutError<T>> {
+        let put = value.encode(|bytes| self.core.try_put(bytes));
+        put.unwrap_or_else(|e| Err(Refused::Encode(e)))
+            .map_err(|refused| TryPutError::new(value, refused))
+    }
+
+    /// Puts a message; blocks for at most `timeout` while there is no room.
+    ///
+    /// # Errors
+    ///
+    /// [`PutTimeoutError`], with the message.
+    pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
+        self.put_until(&value, Deadline::after(timeout))
+            .map_err(|refused| PutTimeoutError::new(value, refused))
+    }
+
+    #[inline]
+    fn put_until(&self, value: &T, deadline: Deadline) -> Result<(), Refused> {
+        value
+            .encode(|bytes| self.core.put(bytes, self.wait, deadline))
+            .unwrap_or_else(|e| Err(Refused::Encode(e)))
+    }
+
+    /// Puts all messages, in order, and blocks while there is no room. Others may put in between. Cheaper than single
+    /// puts: what others must learn, they learn once for up to 64 messages. Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`PutManyError`] tells how many are in the queue and gives the next one back. Pass `&mut iterator` to keep the rest.
+    pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<usize, PutManyError<T>> {
+        let mut put = 0;
+        let mut batch = None;
+        for value in values {
+            let outcome = value.encode(|bytes| self.core.put_in_batch(&mut batch, bytes));
+            let outcome = match outcome.unwrap_or_else(|e| Err(Refused::Encode(e))) {
+                Err(Refused::GaveUp) => {
+                    self.core.finish_batch(batch.take());
+                    self.put_until(&value, Deadline::NEVER)
+                }
+                other => other,
+            };
+            if let Err(refused) = outcome {
+                self.core.finish_batch(batch.take());
+                return Err(PutManyError {
+                    put,
+                    error: PutError::new(value, refused),
+                });
+            }
+            put += 1;
+        }
+        self.core.finish_batch(batch);
+        Ok(put)
+    }
+
+    /// Gets the oldest message; blocks while there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError::Closed`] once the queue is closed and every message was got.
+    #[inline]
+    pub fn get(&self) -> Result<T, GetError> {
+        match self.get_until(Deadline::NEVER) {
+            Ok(value) => Ok(value),
+            Err(Unmet::Error(e)) => Err(e),
+            Err(Unmet::GaveUp) => unreachable!("a wait without a deadline does not give up"),
+        }
+    }
+
+    /// Gets the oldest message if there is one now. Never says Empty after a put has returned whose message nobody got.
+    ///
+    /// # Errors
+    ///
+    /// [`TryGetError`].
+    #[inline]
+    pub fn try_get(&self) -> Result<T, TryGetError> {
+        self.core.try_get().map_err(|unmet| match unmet {
+            Unmet::GaveUp => TryGetError::Empty,
+            Unmet::Error(e) => e.into(),
+        })
+    }
+
+    /// Gets the oldest message; blocks for at most `timeout` while there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`GetTimeoutError`].
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
+        self.get_until(Deadline::after(timeout))
+            .map_err(|unmet| match unmet {
+                Unmet::GaveUp => GetTimeoutError::Timeout,
+                Unmet::Error(e) => e.into(),
+            })
+    }
+
+    #[inline]
+    fn get_until(&self, deadline: Deadline) -> Result<T, Unmet> {
+        self.core
+            .wait_to_get(self.wait, deadline, || self.core.try_get())
+    }
+
+    /// Gets up to `max` of the oldest messages; blocks while there is none. Returns at least one, unless `max` is 0.
+    ///
+    /// The messages are taken together: killed before this returns, they are delivered to others.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError`]. A message that cannot be decoded is an error only if it comes first.
+    pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
+        let got = self
+            .core
+            .wait_to_get(self.wait, Deadline::NEVER, || self.core.try_get_many(max));
+        got.map_err(|unmet| match unmet {
+            Unmet::Error(e) => e,
+            Unmet::GaveUp => unreachable!("a wait without a deadline does not give up"),
+        })
+    }
+
+    /// Gets up to `max` of the oldest messages that are there now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryGetError`], also if there is no message.
+    pub fn try_get_many(&self, max: usize) -> Result<Vec<T>, TryGetError> {
+        self.core.try_get_many(max).map_err(|unmet| match unmet {
+            Unmet::GaveUp => TryGetError::Empty,
+            Unmet::Error(e) => e.into(),
+        })
+    }
+
+    /// A copy of the oldest message, which stays. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`TryGetError`].
+    pub fn peek(&self) -> Result<T, TryGetError> {
+        let core = &*self.core;
+        core.check()?;
+        let mut bytes = Vec::new();
+        let is_closed = core.ring.is_closed();
+        match core.ring.peek(&mut bytes) {
+            Ok(true) => Ok(T::decode(Received::Owned(bytes))?),
+            Ok(false) if is_closed && core.ring.is_empty() => Err(TryGetError::Closed),
+            Ok(false) => Err(TryGetError::Empty),
+            Err(damage) => Err(core.remember(damage).into()),
+        }
+    }
+
+    /// The messages, as [`get`](Self::get) gets them, until the queue is closed and empty.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter(self)
+    }
+}
+
+impl Queue<Bytes> {
+    /// As [`put`](Self::put), for bytes that the caller keeps: they are copied once, into the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`].
+    pub fn put_slice(&self, bytes: &[u8]) -> Result<(), PutError<()>> {
+        let put = self.core.put(bytes, self.wait, Deadline::NEVER);
+        put.map_err(|refused| PutError::new((), refused))
+    }
+
+    /// As [`get`](Self::get), into the caller's buffer, whose old contents go. Returns the message's length.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError`].
+    pub fn get_into(&self, buffer: &mut Vec<u8>) -> Result<usize, GetError> {
+        let got = self.core.wait_to_get(self.wait, Deadline::NEVER, || {
+            self.core.try_get_into(buffer)
+        });
+        got.map_err(|unmet| match unmet {
+            Unmet::Error(e) => e,
+            Unmet::GaveUp => unreachable!("a wait without a deadline does not give up"),
+        })
+    }
+}
+
+impl<T> Queue<T> {
+    /// How many messages are in the queue. Exact while nobody puts or gets. Takes time in proportion to the capacity.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.core.ring.len()
+    }
+
+    /// Whether a get would find nothing now.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.core.ring.is_empty()
+    }
+
+    /// Whether a put would find no room for a short message now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.core.ring.is_full().unwrap_or(false)
+    }
+
+    /// How many messages the queue holds at the most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.core.ring.geometry().capacity
+    }
+
+    /// Bytes for messages that do not fit into a cell.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.core.ring.geometry().slab.bytes()
+    }
+
+    /// The longest message that the queue takes, in encoded bytes.
+    #[must_use]
+    pub fn max_message_bytes(&self) -> usize {
+        self.core.ring.geometry().most_bytes()
+    }
+
+    /// Closes the queue for all processes: puts fail from now on, gets drain what is there and then say Closed. Closing
+    /// twice is fine.
+    pub fn close(&self) {
+        self.core.ring.close();
+    }
+
+    /// Whether the queue is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.core.ring.is_closed()
+    }
+
+    /// The queue's name; `None` if it is anonymous.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.core.object.name()
+    }
+
+    /// Removes the queue's name. Who has the queue open keeps it; its memory is freed with the last of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if the name is gone or means another object by now.
+    pub fn unlink(&self) -> Result<()> {
+        self.core.object.unlink()
+    }
+
+    /// Looks for dead participants now and repairs what they left. Returns how many there were. Waiting and attaching do
+    /// this by themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn sweep(&self) -> Result<u32> {
+        self.core.object.sweep()
+    }
+
+    /// What blocking calls on this handle do before they sleep.
+    pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
+        self.wait = strategy;
+    }
+}
+
+/// Why there is no message.
+#[derive(Debug)]
+enum Unmet {
+    GaveUp,
+    Error(GetError),
+}
+
+impl From<Error> for Unmet {
+    fn from(e: Error) -> Self {
+        Self::Error(GetError::Failed(e))
+    }
+}
+
+impl Core {
+    // ---- put
+
+    #[inline]
+    fn try_put(&self, bytes: &[u8]) -> Result<(), Refused> {
+        let me = self.ready().map_err(Refused::Failed)?;
+        self.ring
+            .try_put(me, bytes)
+            .map_err(|refusal| self.refused(refusal, bytes.len()))
+    }
+
+    #[inline]
+    fn put(&self, bytes: &[u8], strategy: WaitStrategy, deadline: Deadline) -> Result<(), Refused> {
+        let me = self.ready().map_err(Refused::Failed)?;
+        match self.ring.try_put(me, bytes) {
+            Ok(()) => Ok(()),
+            Err(PutRefusal::Full | PutRefusal::NoBlocks) => {
+                self.wait_to_put(bytes, strategy, deadline)
+            }
+            Err(refusal) => Err(self.refused(refusal, bytes.len())),
+        }
+    }
+
+    #[cold]
+    fn wait_to_put(
+        &self,
+        bytes: &[u8],
+        strategy: WaitStrategy,
+        deadline: Deadline,
+    ) -> Result<(), Refused> {
+        let gate = self.ring.gate();
+        let attempt = || match self.ready().map(|me| self.ring.try_put(me, bytes)) {
+            Ok(Ok(())) => Attempt::Done(Ok(())),
+            Ok(Err(PutRefusal::Full)) => Attempt::Blocked(&gate.space),
+            Ok(Err(PutRefusal::NoBlocks)) => Attempt::Blocked(&gate.blocks),
+            Ok(Err(refusal)) => Attempt::Done(Err(self.refused(refusal, bytes.len()))),
+            Err(e) => Attempt::Done(Err(Refused::Failed(e))),
+        };
+        let look = || self.object.look().err().map(|e| Err(Refused::Failed(e)));
+        let waiting = Waiting {
+            strategy,
+            patience: &self.put_patience,
+            deadline,
+        };
+        waiting.until(attempt, look).unwrap_or(Err(Refused::GaveUp))
+    }
+
+    /// Puts without telling anybody yet.
+    #[inline]
+    fn put_in_batch(&self, batch: &mut Option<Batch>, bytes: &[u8]) -> Result<(), Refused> {
+        let me = self.ready().map_err(Refused::Failed)?;
+        let now = batch.get_or_insert_with(|| Batch {
+            next: self.ring.tail(),
+            count: 0,
+        });
+        now.next = self
+            .ring
+            .put_at(me, now.next, bytes)
+            .map_err(|refusal| self.refused(refusal, bytes.len()))?;
+        now.count += 1;
+        if now.count == ANNOUNCE_EVERY {
+            self.ring.announce_puts(now.next, now.count);
+            now.count = 0;
+        }
+        Ok(())
+    }
+
+    fn finish_batch(&self, batch: Option<Batch>) {
+        if let Some(Batch {
+            next,
+            count: count @ 1..,
+        }) = batch
+        {
+            self.ring.announce_puts(next, count);
+        }
+    }
+
+    #[cold]
+    fn refused(&self, refusal: PutRefusal, len: usize) -> Refused {
+        match refusal {
+            PutRefusal::Full | PutRefusal::NoBlocks => Refused::GaveUp,
+            PutRefusal::Closed => Refused::Closed,
+            PutRefusal::TooLarge => Refused::TooLarge {
+                len,
+                max: self.ring.geometry().most_bytes(),
+            },
+            PutRefusal::Damage(damage) => Refused::Failed(self.remember(damage)),
+        }
+    }
+
+    // ---- get
+
+    #[inline]
+    fn try_get<T: Message>(&self) -> Result<T, Unmet> {
+        let me = self.ready()?;
+        let mut taken = self
+            .ring
+            .try_take(me)
+            .map_err(|refusal| self.unmet(refusal))?;
+        let value = self.receive(me, &mut taken)?;
+        self.deliver(taken)?;
+        value.map_err(Unmet::Error)
+    }
+
+    /// The value of a claimed message; what makes it unusable is the inner error.
+    #[inline]
+    fn receive<T: Message>(
+        &self,
+        me: Owner,
+        taken: &mut Taken,
+    ) -> Result<Result<T, GetError>, Error> {
+        let mut short = [0; MOST_INLINE];
+        let mut large = Vec::new();
+        let received = match self.ring.read_short(me, taken, &mut short, &mut large) {
+            Ok(Some(length)) => Received::Borrowed(&short[..length]),
+            Ok(None) => Received::Owned(large),
+            Err(damage) => return Err(self.remember(damage)),
+        };
+        Ok(T::decode(received).map_err(GetError::Decode))
+    }
+
+    fn try_get_into(&self, buffer: &mut Vec<u8>) -> Result<usize, Unmet> {
+        let me = self.ready()?;
+        let mut taken = self
+            .ring
+            .try_take(me)
+            .map_err(|refusal| self.unmet(refusal))?;
+        buffer.clear();
+        self.ring
+            .read(me, &mut taken, buffer)
+            .map_err(|damage| self.remember(damage))?;
+        self.deliver(taken)?;
+        Ok(buffer.len())
+    }
+
+    /// Commits a get.
+    #[inline]
+    fn deliver(&self, taken: Taken) -> Result<(), Error> {
+        let done = self
+            .ring
+            .finish(&taken)
+            .and_then(|()| self.ring.announce_gets(&[taken]));
+        done.map_err(|damage| self.remember(damage))
+    }
+
+    fn try_get_many<T: Message>(&self, max: usize) -> Result<Vec<T>, Unmet> {
+        let me = self.ready()?;
+        let max = max.min(self.ring.geometry().capacity);
+        let (mut taken, mut values) = (Vec::new(), Vec::new());
+        let mut from = self.ring.head();
+        let mut first_error = None;
+        while taken.len() < max {
+            let mut next = match self.ring.take_from(me, from) {
+                Ok(next) => next,
+                Err(refusal) if taken.is_empty() => return Err(self.unmet(refusal)),
+                Err(GetRefusal::Empty | GetRefusal::Closed) => break,
+                Err(GetRefusal::Damage(damage)) => return Err(self.remember(damage).into()),
+            };
+            from = self.ring.behind(&next, from);
+            match self.receive(me, &mut next)? {
+                Ok(value) => values.push(value),
+                Err(e) if taken.is_empty() => {
+                    first_error = Some(e);
+                    taken.push(next);
+                    break;
+                }
+                Err(_) => {
+                    // The next call finds it first, and reports it.
+                    self.ring
+                        .put_back(&next)
+                        .map_err(|damage| self.remember(damage))?;
+                    break;
+                }
+            }
+            taken.push(next);
+        }
+        for one in &taken {
+            self.ring
+                .finish(one)
+                .map_err(|damage| self.remember(damage))?;
+        }
+        self.ring
+            .announce_gets(&taken)
+            .map_err(|damage| self.remember(damage))?;
+        first_error.map_or(Ok(values), |e| Err(Unmet::Error(e)))
+    }
+
+    #[inline]
+    fn wait_to_get<R>(
+        &self,
+        strategy: WaitStrategy,
+        deadline: Deadline,
+        mut attempt: impl FnMut() -> Result<R, Unmet>,
+    ) -> Result<R, Unmet> {
+        match attempt() {
+            Err(Unmet::GaveUp) => {}
+            met => return met,
+        }
+        let items = &self.ring.gate().items;
+        let attempt = || match attempt() {
+            Err(Unmet::GaveUp) => Attempt::Blocked(items),
+            met => Attempt::Done(met),
+        };
+        let look = || self.object.look().err().map(|e| Err(e.into()));
+        let waiting = Waiting {
+            strategy,
+            patience: &self.get_patience,
+            deadline,
+        };
+        waiting.until(attempt, look).unwrap_or(Err(Unmet::GaveUp))
+    }
+
+    #[cold]
+    fn unmet(&self, refusal: GetRefusal) -> Unmet {
+        match refusal {
+            GetRefusal::Empty => Unmet::GaveUp,
+            GetRefusal::Closed => Unmet::Error(GetError::Closed),
+            GetRefusal::Damage(damage) => self.remember(damage).into(),
+        }
+    }
+
+    // ---- both
+
+    /// This process's place among the participants, unless the queue is known to be damaged.
+    #[inline]
+    fn ready(&self) -> Result<Owner> {
+        self.check()?;
+        self.object.owner()
+    }
+
+    #[inline]
+    fn check(&self) -> Result<()> {
+        match self.damage.get() {
+            None => Ok(()),
+            Some(damage) => Err(damage.of(self.object.label())),
+        }
+    }
+
+    #[cold]
+    fn remember(&self, damage: Damage) -> Error {
+        self.damage.get_or_init(|| damage).of(self.object.label())
+    }
+}
+
+/// Puts that others do not know of yet.
+#[derive(Debug)]
+struct Batch {
+    /// The position behind the last one.
+    next: u64,
+    count: u32,
+}
+
+/// The messages of a [`Queue`] until it is closed and empty; from [`Queue::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T>(&'a Queue<T>);
+
+impl<T: Message> Iterator for Iter<'_, T> {
+    type Item = Result<T, GetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.0.get() {
+            Err(GetError::Closed) => None,
+            other => Some(other),
+        }
+    }
+}
+
+impl<'a, T: Message> IntoIterator for &'a Queue<T> {
+    type Item = Result<T, GetError>;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self {
+            core: Arc::clone(&self.core),
+            wait: self.wait,
+            _message: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("object", &self.core.object.label())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> serde::Serialize for Queue<T> {
+    /// Encodes what another process needs to attach: the path, and a way through this process in case the name is gone.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.core.object.ticket().serialize(serializer)
+    }
+}
+
+impl<'de, T: Message> serde::Deserialize<'de> for Queue<T> {
+    /// Attaches to the queue.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let ticket = Ticket::deserialize(deserializer)?;
+        let attach = || -> Result<Self> {
+            let (object, ring) =
+                ticket.redeem(options::species(&T::type_name()), &options::build)?;
+            object.sweep()?;
+            Ok(Self::over(object, ring, WaitStrategy::default()))
+        };
+        attach().map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,273 @@
+//! How a queue is made or opened.
+
+use core::marker::PhantomData;
+use std::sync::Arc;
+
+use super::{
+    Queue,
+    geometry::{self, Geometry, MOST_INLINE},
+    ring::Ring,
+};
+use crate::{
+    error::{Damage, Error, Result},
+    message::Message,
+    object::{
+        Kind, Namespace,
+        lifetime::{self, Object, Recipe, Species},
+        participant::MAX_PARTICIPANTS,
+        wait::WaitStrategy,
+    },
+    region::{Region, identity::Facts},
+    slab,
+};
+
+/// Bytes for large messages where the type does not tell how long messages are.
+const DEFAULT_MEMORY: usize = 1 << 20;
+const DEFAULT_PARTICIPANTS: u32 = 128;
+/// The most participants that may be asked for.
+const MOST_PARTICIPANTS: u32 = 16_000;
+const _: () = assert!(MOST_PARTICIPANTS <= MAX_PARTICIPANTS);
+/// Bytes of a cell beside the message.
+const CELL_HEAD: usize = 16;
+const CACHE_LINE: usize = 64;
+
+/// Settings for a [`Queue`], from [`Queue::options`].
+///
+/// All but the namespace and the wait strategy matter only when the queue is created; an existing one keeps its own.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ipc-doc-options-{}", std::process::id()));
+/// # let namespace = ipc_core::Namespace::at(&dir)?;
+/// use ipc_core::{Bytes, Queue};
+///
+/// let frames = Queue::<Bytes>::options(64)
+///     .memory(16 << 20) // for messages that are longer than a cell
+///     .participants(500)
+///     .namespace(&namespace)
+///     .create("frames")?;
+/// assert_eq!(frames.capacity(), 64);
+/// # frames.unlink()?;
+/// # std::fs::remove_dir_all(dir).ok();
+/// # Ok::<(), ipc_core::Error>(())
+/// ```
+#[must_use = "options make nothing until `create`, `open`, `open_or_create` or `anonymous`"]
+pub struct QueueOptions<T> {
+    capacity: usize,
+    memory: Option<usize>,
+    inline_bytes: Option<usize>,
+    participants: u32,
+    mode: u32,
+    group: Option<u32>,
+    namespace: Option<Namespace>,
+    wait: WaitStrategy,
+    _message: PhantomData<fn() -> T>,
+}
+
+impl<T> std::fmt::Debug for QueueOptions<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueOptions")
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Message> QueueOptions<T> {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            memory: None,
+            inline_bytes: None,
+            participants: DEFAULT_PARTICIPANTS,
+            mode: 0o600,
+            group: None,
+            namespace: None,
+            wait: WaitStrategy::default(),
+            _message: PhantomData,
+        }
+    }
+
+    /// Bytes for messages that do not fit into a cell; also the length of the longest message. Rounded up to whole blocks.
+    ///
+    /// Default: 1 MiB; for [`Plain`](crate::Plain) types enough for `capacity` of them, which is nothing if they fit into
+    /// cells.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// The longest message that a cell carries itself, up to 248 bytes. Longer ones cost blocks of
+    /// [`memory`](Self::memory). Rounded up to fill cache lines. Default: 240; for [`Plain`](crate::Plain) types their size.
+    pub fn inline_bytes(mut self, bytes: usize) -> Self {
+        self.inline_bytes = Some(bytes);
+        self
+    }
+
+    /// How many processes may be attached at once: 1 to 16,000, at 64 bytes each. Default: 128.
+    pub fn participants(mut self, count: u32) -> Self {
+        self.participants = count;
+        self
+    }
+
+    /// Permissions of the object's file. Default: `0o600`. Users of a group share an object with `0o660` and
+    /// [`group`](Self::group), in a directory that they may all enter.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Group of the object's file, by number. Default: the creator's.
+    pub fn group(mut self, gid: u32) -> Self {
+        self.group = Some(gid);
+        self
+    }
+
+    /// Where the object is. Default: [`Namespace::current`].
+    pub fn namespace(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.clone());
+        self
+    }
+
+    /// What blocking calls on this handle do before they sleep.
+    pub fn wait(mut self, strategy: WaitStrategy) -> Self {
+        self.wait = strategy;
+        self
+    }
+
+    /// Makes a new queue.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`]; [`Error::BadOption`]; [`Error::NoSpace`], in which case nothing is left behind;
+    /// [`Error::BadName`]; [`Error::PermissionDenied`].
+    pub fn create(&self, name: &str) -> Result<Queue<T>> {
+        let path = self.place()?.file_of(name)?;
+        self.create_at(path, false)
+    }
+
+    /// Opens an existing queue.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`]; [`Error::WrongKind`]; [`Error::WrongType`]; [`Error::TooManyParticipants`]; and those that say
+    /// why the file cannot be trusted.
+    pub fn open(&self, name: &str) -> Result<Queue<T>> {
+        let path = self.place()?.file_of(name)?;
+        let (object, ring) = Object::open(&path, species(&T::type_name()), &build)?;
+        self.finish(object, ring)
+    }
+
+    /// Opens the queue, or makes it if there is none. Processes that race here get the same queue.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create) and [`open`](Self::open).
+    pub fn open_or_create(&self, name: &str) -> Result<Queue<T>> {
+        loop {
+            match self.open(name) {
+                Err(Error::NotFound { .. }) => {}
+                other => return other,
+            }
+            match self.create(name) {
+                Err(Error::Exists { .. }) => {} // somebody was faster
+                other => return other,
+            }
+        }
+    }
+
+    /// Makes a queue without a name: other processes get it as a handle. It goes with its last living user, also when that
+    /// one is killed.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn anonymous(&self) -> Result<Queue<T>> {
+        let namespace = self.place()?;
+        lifetime::collect_sometimes(&namespace);
+        self.create_at(namespace.ephemeral_file()?, true)
+    }
+
+    fn create_at(&self, path: std::path::PathBuf, is_ephemeral: bool) -> Result<Queue<T>> {
+        let shape = self.geometry()?;
+        let too_large = || Error::BadOption {
+            option: "capacity",
+            why: "no address space has so much memory".into(),
+        };
+        let recipe = Recipe {
+            geometry: shape.to_words(),
+            participants: self.participants,
+            bytes: geometry::file_bytes(shape, self.participants).ok_or_else(too_large)?,
+            mode: self.mode,
+            group: self.group,
+        };
+        let (object, ring) = Object::create(
+            path,
+            is_ephemeral,
+            species(&T::type_name()),
+            &recipe,
+            &build,
+        )?;
+        self.finish(object, ring)
+    }
+
+    fn finish(&self, object: Arc<Object>, ring: Arc<Ring>) -> Result<Queue<T>> {
+        object.sweep()?; // what the dead held is free again for whoever comes
+        Ok(Queue::over(object, ring, self.wait))
+    }
+
+    fn place(&self) -> Result<Namespace> {
+        self.namespace.clone().map_or_else(Namespace::current, Ok)
+    }
+
+    fn geometry(&self) -> Result<Geometry> {
+        let bad = |option, why: &str| {
+            Err(Error::BadOption {
+                option,
+                why: why.to_owned(),
+            })
+        };
+        if self.capacity == 0 || self.capacity > geometry::MAX_CAPACITY {
+            return bad("capacity", "a queue holds 1 to 2,147,483,648 messages");
+        }
+        if self.participants == 0 || self.participants > MOST_PARTICIPANTS {
+            return bad(
+                "participants",
+                "an object has room for 1 to 16,000 processes",
+            );
+        }
+        if self.inline_bytes.is_some_and(|n| n > MOST_INLINE) {
+            return bad("inline_bytes", "a cell carries at most 248 bytes");
+        }
+        let inline = self
+            .inline_bytes
+            .or(T::FIXED)
+            .unwrap_or(MOST_INLINE - 8)
+            .min(MOST_INLINE);
+        let inline_bytes =
+            ((CELL_HEAD + inline).next_multiple_of(CACHE_LINE) - CELL_HEAD).min(MOST_INLINE);
+        let memory = self.memory.unwrap_or_else(|| match T::FIXED {
+            Some(length) if length <= inline_bytes => 0,
+            Some(length) => length.saturating_mul(self.capacity),
+            None => DEFAULT_MEMORY,
+        });
+        let Some(slab) = slab::Geometry::of(memory) else {
+            return bad("memory", "more than 1 TiB for messages");
+        };
+        Ok(Geometry {
+            capacity: self.capacity,
+            inline_bytes,
+            slab,
+        })
+    }
+}
+
+pub(super) fn species(type_name: &str) -> Species<'_> {
+    Species {
+        kind: Kind::Queue,
+        type_name: Some(type_name),
+    }
+}
+
+pub(crate) fn build(region: &Arc<Region>, facts: &Facts) -> Result<Arc<Ring>, Damage> {
+    let geometry = Geometry::from_words(&facts.geometry)?;
+    Ring::over(region, geometry, facts.participants).map(Arc::new)
+}

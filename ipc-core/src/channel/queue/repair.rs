@@ -1,0 +1,65 @@
+//! What survivors do with the cells of the dead.
+
+use super::{
+    cell::{Ctl, Pass, State},
+    ring::Ring,
+};
+use crate::{
+    error::Damage,
+    object::participant::{Dead, Repair},
+    prim::{self, AcqRel, Acquire, Relaxed, Release},
+};
+
+impl Repair for Ring {
+    fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
+        let mut has_orphans = false;
+        for word in self.ctls() {
+            let seen = Ctl(word.load(Acquire));
+            let next = match seen.state() {
+                Some(State::Orphan) => {
+                    has_orphans = true; // perhaps of a sweeper that died before it counted (I3)
+                    continue;
+                }
+                Some(State::Writing) if seen.is_claimed_by(dead.owner()) => Ctl::tomb(seen.lap()),
+                Some(State::Reading) if seen.is_claimed_by(dead.owner()) => seen.orphan(),
+                _ => continue,
+            };
+            if !dead.still() {
+                return Ok(()); // another sweeper has finished
+            }
+            let is_done = word
+                .compare_exchange(seen.0, next.0, AcqRel, Relaxed)
+                .is_ok();
+            has_orphans |= is_done && next.state() == Some(State::Orphan);
+        }
+        if has_orphans {
+            self.gate().orphans.fetch_add(1, Release); // O5, I3
+        }
+        if let Some(slab) = &self.slab {
+            slab.repair(dead, |position| self.refers(position));
+        }
+        Ok(())
+    }
+
+    fn wake_all(&self) {
+        prim::full_fence();
+        let gate = self.gate();
+        gate.items.wake_all();
+        gate.space.wake_all();
+        gate.blocks.wake_all();
+    }
+}
+
+impl Ring {
+    /// Whether the position refers to the chain that was published there.
+    fn refers(&self, position: u64) -> bool {
+        self.cell(position).is_ok_and(|cell| {
+            let seen = Ctl(cell[0].load(Acquire)); // O1
+            seen.pass(self.lap(position)) == Pass::Same
+                && matches!(
+                    seen.state(),
+                    Some(State::Full | State::Reading | State::Orphan)
+                )
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! The queue's algorithm: bytes in, bytes out, without waiting. This file has what both sides share; `put`, `get`, `look`
+//! and `repair` beside it the rest.
+//!
+//! # Layout
+//!
+//! Behind the object's header and slots:
+//!
+//! ```text
+//!   0          128        256                                      384
+//!   ┌──────────┬──────────┬────────────────────────────────────────┬────────────────────┬────────────────┐
+//!   │ tail     │ head     │ gate: closed·items·space·blocks·orphans│ cells[0..capacity] │ slab, if any   │
+//!   └──────────┴──────────┴────────────────────────────────────────┴────────────────────┴────────────────┘
+//!     producers  consumers  who sleeps or closes                     owner of the claim
+//!
+//!   cell:  0      8              16
+//!          ┌──────┬──────────────┬─────────────────────────────────────────┐
+//!          │ ctl  │ length       │ payload, or head:32 | generation:32     │
+//!          └──────┴──────────────┴─────────────────────────────────────────┘
+//! ```
+//!
+//! A *position* counts messages since creation: `lap << shift | index`, with `index < capacity` and `1 << shift` the next
+//! power of two. Any capacity therefore works without division.
+//!
+//! # Invariants
+//!
+//! * I1. What a cell is, and for which position, is its [`Ctl`] alone. `head` and `tail` are hints that anyone advances:
+//!   every position before `tail` was claimed by a producer, every position before `head` was claimed by a consumer or
+//!   came to nothing. A put that has returned lies before `tail`.
+//! * I2. Only the owner that `ctl` names writes the rest of the cell; when it is FULL, nobody does.
+//! * I3. ORPHAN cells may lie before `head`. After a repair pass that made or saw one, `orphans` is not 0 before the dead
+//!   one's slot is free.
+//! * I4. No put succeeds after a get said Closed: a put looks at `closed` after its claim, a get before it looks at the cell.
+//!
+//! # Ordering
+//!
+//! * O1. `ctl` store(Release) FULL → `ctl` load or exchange(Acquire): the message is seen whole.
+//! * O2. `ctl` store(Release) FREE → `ctl` exchange(Acquire) WRITING: the next message is written after the last was read.
+//! * O3. `tail` fetch_max(Release) → `tail` load(Acquire) in `claim_past`: cells before that tail are seen claimed.
+//! * O4. `closed` swap, claim of a cell: full fences on both sides make I4 of them.
+//! * O5. `orphans` fetch_add(Release) → load(Acquire): who sees the count sees the cell.
+//!
+//! `head` and `tail` are otherwise Relaxed (hints). The commit is a store, not an exchange: nobody but a repairer changes
+//! a claimed cell, and a repairer has proof that its owner is dead. The fence that waking needs comes free with the
+//! read-modify-write that moves the hint next.
+//!
+//! # If a process dies
+//!
+//! | killed | left behind | who goes on |
+//! |---|---|---|
+//! | before its claim | at most blocks of its own | the sweep frees them |
+//! | after the claim, before `tail` or `head` moved | a hint that lags | anyone who meets the cell moves it |
+//! | WRITING | a cell without a message | the sweep: TOMB; whoever meets it frees it |
+//! | after FULL, before waking | a message and sleepers | the sweep wakes all |
+//! | READING | a message half taken | the sweep: ORPHAN; the next get delivers it |
+//! | after FREE | it was delivered | the sweep frees the blocks |
+//!
+//! A *stopped* producer holds up nobody: gets pass over its cell (`claim_past`). A stopped consumer's cell blocks
+//! producers that come round to it, until it goes on or dies.
+
+use std::sync::Arc;
+
+use super::{
+    cell::{Ctl, State},
+    geometry::{self, Geometry},
+};
+use crate::{
+    error::Damage,
+    object::{participant::Repair, wait::WaitWord},
+    prim::{self, AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed},
+    region::{CacheLine, One, OutOfBounds, Region, Shared, Span},
+    slab::Slab,
+};
+
+/// Set in the length word when the payload is a chain of blocks.
+pub(super) const IN_SLAB: u64 = 1 << 63;
+/// Who sleeps on what, and what everybody must know. One line, read by all and rarely written.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(super) closed: AtomicU32,
+    pub(crate) items: WaitWord,
+    pub(crate) space: WaitWord,
+    pub(crate) blocks: WaitWord,
+    pub(super) orphans: AtomicU64,
+}
+
+#[cfg(not(loom))]
+const _: () =
+    assert!(core::mem::offset_of!(Gate, orphans) == 16 && size_of::<CacheLine<Gate>>() == 128);
+
+#[expect(unsafe_code, reason = "implements Shared")]
+// SAFETY: atomics only, and no padding (the assertion above).
+unsafe impl Shared for Gate {
+    fn zeroed() -> Self {
+        Self {
+            closed: AtomicU32::new(0),
+            items: WaitWord::zeroed(),
+            space: WaitWord::zeroed(),
+            blocks: WaitWord::zeroed(),
+            orphans: AtomicU64::new(0),
+        }
+    }
+}
+
+/// A bounded ring of cells that any number of processes put to and get from.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    pub(super) geometry: Geometry,
+    pub(super) shift: u32,
+    pub(super) tail: One<CacheLine<AtomicU64>>,
+    pub(super) head: One<CacheLine<AtomicU64>>,
+    pub(super) gate: One<CacheLine<Gate>>,
+    pub(super) cells: Span<AtomicU64>,
+    pub(super) slab: Option<Slab>,
+}
+
+impl Ring {
+    /// The ring in `region`, which is new or was used before.
+    pub(crate) fn over(
+        region: &Arc<Region>,
+        geometry: Geometry,
+        participants: u32,
+    ) -> Result<Self, Damage> {
+        let build = || -> Result<Self, OutOfBounds> {
+            let (at, _) = geometry::plan(geometry, participants).ok_or(OutOfBounds)?;
+            Ok(Self {
+                geometry,
+                shift: geometry.capacity.next_power_of_two().trailing_zeros(),
+                tail: region.one(at.tail)?,
+                head: region.one(at.head)?,
+                gate: region.one(at.gate)?,
+                cells: region.span(at.cells, geometry.stride() * geometry.capacity)?,
+                slab: at
+                    .slab
+                    .map(|at| Slab::new(region, at, geometry.slab))
+                    .transpose()?,
+            })
+        };
+        build().map_err(|OutOfBounds| Damage("the file is smaller than its geometry says"))
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate.0
+    }
+
+    // ---- positions and cells
+
+    #[inline]
+    pub(super) fn next(&self, position: u64) -> u64 {
+        let index = position & ((1 << self.shift) - 1);
+        if index + 1 < self.geometry.capacity as u64 {
+            position + 1
+        } else {
+            ((position >> self.shift) + 1) << self.shift
+        }
+    }
+
+    #[inline]
+    pub(super) fn lap(&self, position: u64) -> u64 {
+        position >> self.shift
+    }
+
+    /// The cell that `position` falls on; a position from shared memory may fall beside all of them.
+    #[inline]
+    pub(super) fn cell(&self, position: u64) -> Result<&[AtomicU64], Damage> {
+        let index = (position & ((1 << self.shift) - 1)) as usize;
+        let stride = self.geometry.stride();
+        let start = index * stride;
+        self.cells
+            .get(start..start + stride)
+            .ok_or(Damage("a counter points beside the cells"))
+    }
+
+    pub(super) fn ctls(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.cells.iter().step_by(self.geometry.stride())
+    }
+
+    /// More steps than any walk over live counters takes; lies alone reach it.
+    pub(super) fn budget(&self) -> u64 {
+        4 * self.geometry.capacity as u64 + 100_000
+    }
+
+    /// Where the next put probably goes.
+    pub(crate) fn tail(&self) -> u64 {
+        self.tail.0.load(Relaxed)
+    }
+
+    /// Where the next get probably goes.
+    pub(crate) fn head(&self) -> u64 {
+        self.head.0.load(Relaxed)
+    }
+
+    /// Moves a hint by one; somebody else may have.
+    #[inline]
+    pub(super) fn advance(&self, hint: &AtomicU64, from: u64, to: u64) {
+        let _ = hint.compare_exchange(from, to, AcqRel, Relaxed); // O3
+    }
+
+    /// TOMB → FREE for the next pass.
+    #[cold]
+    pub(super) fn clear_tomb(&self, cell: &[AtomicU64], seen: Ctl) {
+        let free = Ctl::free(seen.lap().wrapping_add(1));
+        if cell[0]
+            .compare_exchange(seen.0, free.0, AcqRel, Relaxed)
+            .is_ok()
+        {
+            self.gate().space.wake(1);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.gate().closed.load(Acquire) != 0
+    }
+
+    /// Lets no further put succeed, in any process.
+    pub(crate) fn close(&self) {
+        self.gate().closed.swap(1, AcqRel);
+        prim::full_fence_after_rmw(); // O4
+        self.wake_all();
+    }
+
+    /// Whether no message is, or will be, in a closed queue. A message that somebody is reading may yet come back.
+    #[cold]
+    pub(super) fn is_drained(&self) -> Result<bool, Damage> {
+        prim::full_fence(); // O4: between the look at `closed`, which the caller has had, and the look at the cells
+        for word in self.ctls() {
+            match Ctl(word.load(Relaxed)).state() {
+                Some(State::Free | State::Tomb) => {}
+                Some(_) => return Ok(false),
+                None => return Err(Damage("a cell is in no known state")),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Positions that producers have claimed since creation.
+    pub(crate) fn claimed(&self) -> u64 {
+        let tail = self.tail.0.load(Relaxed);
+        let index = tail & ((1 << self.shift) - 1);
+        self.lap(tail)
+            .wrapping_mul(self.geometry.capacity as u64)
+            .wrapping_add(index)
+    }
+
+    /// Messages waiting to be delivered again.
+    pub(crate) fn orphans(&self) -> usize {
+        self.ctls()
+            .filter(|w| Ctl(w.load(Relaxed)).state() == Some(State::Orphan))
+            .count()
+    }
+
+    /// Bytes of the memory for large messages that are in use.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.slab
+            .as_ref()
+            .map_or(0, |s| s.used() * s.geometry().block_bytes)
+    }
+}

@@ -1,0 +1,212 @@
+//! Looking at objects without touching them: no slot, no lock, a read-only mapping.
+
+use std::sync::Arc;
+
+use crate::{
+    channel::queue::options,
+    error::{Error, Result},
+    object::{
+        Kind, Namespace,
+        lifetime::{self, Object, Species},
+        participant::Card,
+    },
+    os::file,
+    region::{OutOfBounds, Region, identity::Facts},
+};
+
+/// What an object's header, slots and structure say.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// The name under which it was found.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The type of its messages or values.
+    pub type_name: String,
+    /// Version of its layout.
+    pub layout_version: u32,
+    /// Size of its file in bytes, all of it memory in use.
+    pub file_bytes: u64,
+    /// How many processes may be attached at once.
+    pub max_participants: u32,
+    /// How many dead participants were swept since its creation.
+    pub deaths: u64,
+    /// When it was created, in nanoseconds since 1970.
+    pub created_unix_ns: u64,
+    /// Whether it was created before the machine last booted.
+    pub is_from_earlier_boot: bool,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its permissions.
+    pub mode: u32,
+    /// Who is attached, and who died attached and was not swept yet.
+    pub participants: Vec<Participant>,
+    /// What only a queue has.
+    pub queue: Option<QueueStat>,
+}
+
+/// Whether a participant is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParticipantState {
+    /// Its address space exists; it may be stopped.
+    Alive,
+    /// It died and was not swept yet.
+    Dead,
+}
+
+/// One process that is attached to an object, as it described itself.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Participant {
+    /// Its slot in the object.
+    pub slot: u32,
+    /// Whether it lives, from the kernel.
+    pub state: ParticipantState,
+    /// Its process id, in its own pid namespace.
+    pub pid: u32,
+    /// Inode of that pid namespace; 0 if it could not tell.
+    pub pid_namespace: u64,
+    /// Its command name.
+    pub name: String,
+    /// When it started, in clock ticks after boot; 0 if it could not tell.
+    pub start_ticks: u64,
+    /// When it attached, in nanoseconds since 1970.
+    pub attached_unix_ns: u64,
+}
+
+/// A queue's figures, each read at its own instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueStat {
+    /// Messages it holds at the most.
+    pub capacity: u64,
+    /// Messages in it.
+    pub len: u64,
+    /// Bytes of a message that a cell carries itself.
+    pub inline_bytes: u64,
+    /// Bytes for messages that do not fit into a cell.
+    pub memory: u64,
+    /// How many of those are in use, in whole blocks.
+    pub memory_used: u64,
+    /// Whether it is closed.
+    pub is_closed: bool,
+    /// Puts since its creation, those that failed half-way included.
+    pub puts: u64,
+    /// Messages whose consumer died and that wait to be delivered again; part of `len`.
+    pub orphans: u64,
+    /// Whether somebody may be asleep in a get.
+    pub has_sleeping_gets: bool,
+    /// Whether somebody may be asleep in a put.
+    pub has_sleeping_puts: bool,
+}
+
+impl Namespace {
+    /// Looks at an object without attaching to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], [`Error::NotAnObject`], [`Error::Truncated`], [`Error::Corrupt`] and their kin.
+    pub fn inspect(&self, name: &str) -> Result<Inspection> {
+        let path = self.file_of(name)?;
+        let label = path.to_string_lossy();
+        let file = file::open_read_only(&path).map_err(|e| Error::from_io(&label, "open", &e))?;
+        let (region, facts) = lifetime::examine(&label, &file, false)?;
+        let on_disk = file::facts(&file).map_err(|e| Error::from_io(&label, "examine", &e))?;
+        let (participants, _) = lifetime::census_of(&region, &facts, Arc::new(file), on_disk.inode)
+            .map_err(|OutOfBounds| corrupt(&label, "the file is smaller than its header says"))?;
+        let kind = Kind::from(facts.kind);
+        let queue = match kind {
+            Kind::Queue => Some(queue_stat(&label, &region, &facts)?),
+            Kind::Unknown(_) => None,
+        };
+        Ok(Inspection {
+            name: name.to_owned(),
+            kind,
+            layout_version: facts.version,
+            file_bytes: facts.file_bytes,
+            max_participants: facts.participants,
+            deaths: participants.deaths(),
+            created_unix_ns: facts.created_unix_ns,
+            is_from_earlier_boot: facts.boot_id != crate::os::process::boot_id(),
+            uid: on_disk.uid,
+            gid: on_disk.gid,
+            mode: on_disk.mode,
+            participants: participants
+                .cards()
+                .into_iter()
+                .map(Participant::from)
+                .collect(),
+            queue,
+            type_name: facts.type_name,
+        })
+    }
+
+    /// Repairs what dead participants left in an object. Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Namespace::inspect`], and [`Error::WrongKind`] for a kind that this version does not know.
+    pub fn sweep(&self, name: &str) -> Result<u32> {
+        let path = self.file_of(name)?;
+        let inspection = self.inspect(name)?;
+        let species = Species {
+            kind: inspection.kind,
+            type_name: None,
+        };
+        match inspection.kind {
+            Kind::Queue => Object::open(&path, species, &options::build)?.0.sweep(),
+            Kind::Unknown(_) => Err(Error::WrongKind {
+                object: path.to_string_lossy().into_owned(),
+                found: inspection.kind.to_string(),
+                expected: "kind that this version knows".to_owned(),
+            }),
+        }
+    }
+}
+
+fn corrupt(label: &str, what: &'static str) -> Error {
+    Error::Corrupt {
+        object: label.to_owned(),
+        what,
+    }
+}
+
+fn queue_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<QueueStat> {
+    let ring = options::build(region, facts).map_err(|damage| damage.of(label))?;
+    let geometry = ring.geometry();
+    let gate = ring.gate();
+    Ok(QueueStat {
+        capacity: geometry.capacity as u64,
+        len: ring.len() as u64,
+        inline_bytes: geometry.inline_bytes as u64,
+        memory: geometry.slab.bytes() as u64,
+        memory_used: ring.memory_used() as u64,
+        is_closed: ring.is_closed(),
+        puts: ring.claimed(),
+        orphans: ring.orphans() as u64,
+        has_sleeping_gets: gate.items.has_sleepers(),
+        has_sleeping_puts: gate.space.has_sleepers() || gate.blocks.has_sleepers(),
+    })
+}
+
+impl From<Card> for Participant {
+    fn from(card: Card) -> Self {
+        Self {
+            slot: card.slot,
+            state: if card.is_alive {
+                ParticipantState::Alive
+            } else {
+                ParticipantState::Dead
+            },
+            pid: card.pid,
+            pid_namespace: card.pid_namespace,
+            name: card.name,
+            start_ticks: card.start_ticks,
+            attached_unix_ns: card.attached_unix_ns,
+        }
+    }
+}

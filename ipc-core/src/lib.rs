@@ -1,0 +1,33 @@
+//! Objects in shared memory for processes that work together on one machine.
+//!
+//! Any process may be killed at any instruction: nobody else gets stuck, and no data is lost.
+//!
+//! Reading path through the source: `region/region.rs` (memory others write) → `object/participant.rs` (who lives, and the
+//! proof that one does not) → `channel/queue/ring.rs` (the pattern) → `object/wait.rs` (the hard argument). The module list
+//! below is in order of layers: each uses only those above it.
+
+pub mod error;
+mod prim;
+
+mod os;
+
+mod region;
+
+mod object;
+
+mod slab;
+
+mod message;
+
+mod channel;
+
+mod inspect;
+
+pub use channel::queue::{
+    GetError, GetTimeoutError, Iter, PutError, PutManyError, PutTimeoutError, Queue, QueueOptions,
+    TryGetError, TryPutError,
+};
+pub use error::{Error, ErrorKind, Result};
+pub use inspect::{Inspection, Participant, ParticipantState, QueueStat};
+pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
+pub use object::{Collected, Kind, Leftover, Namespace, Space, wait::WaitStrategy};

@@ -1,0 +1,664 @@
+//! How an object comes to be, how a process comes to it, and how it goes.
+//!
+//! **Creation** has no half-made state: a file without a name is allocated in full (so that no later store can find the
+//! file system full and raise SIGBUS), filled in, attached to by its creator, and only then given its name.
+//!
+//! **Opening** checks owner, size and identity, takes a shared lock on the existence byte, and looks at the name again:
+//! if it no longer names this very file, somebody removed it in between, and the search starts over.
+//!
+//! **Removal** holds an exclusive lock on the existence byte (nobody is attached) or, when forced, on the removal byte,
+//! and compares the inode under the name: never is a name removed that has come to mean another file.
+//!
+//! An *ephemeral* object is removed by its last user, or, when that one was killed, by whoever next makes an ephemeral
+//! object in the namespace or runs [`Namespace::collect`].
+//!
+//! In one process, all handles on an object share one [`Object`]: one mapping, one slot, found by inode.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd},
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+};
+
+use super::{
+    kind::Kind,
+    namespace::Namespace,
+    participant::{
+        AttachError, Census, EXISTENCE, KernelProbe, MAX_PARTICIPANTS, Owner, Participants, Probe,
+        REMOVAL, Repair, Slot, SweepError,
+    },
+    wait::WATCH_NS,
+};
+use crate::{
+    error::{Damage, Error, Result},
+    os::{
+        clock,
+        file::{self, Inode, Unpublished},
+        fork, map,
+        process::{self, Me},
+        token::{self, Claim, Token},
+    },
+    prim::Relaxed,
+    region::{
+        Fresh, OutOfBounds, Planner, Region,
+        identity::{Facts, Identity, LAYOUT_VERSION, WORD, hash},
+    },
+};
+
+/// The object goes with its last user.
+const IS_EPHEMERAL: u32 = 1;
+/// Opening races with removal at most so often before we say so.
+const RETRIES: u32 = 100;
+/// At most so often does one process look for ephemeral objects of the dead.
+const COLLECT_EVERY_NS: u64 = 1_000_000_000;
+
+/// What an object is, in the words of its creator or opener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Species<'a> {
+    pub(crate) kind: Kind,
+    /// `None` for who does not look at values, only repairs.
+    pub(crate) type_name: Option<&'a str>,
+}
+
+/// How an object is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recipe {
+    pub(crate) geometry: [u64; 8],
+    pub(crate) participants: u32,
+    /// Size of the whole file.
+    pub(crate) bytes: usize,
+    pub(crate) mode: u32,
+    pub(crate) group: Option<u32>,
+}
+
+/// Plans header and slots; the structure comes behind them.
+pub(crate) fn plan(participants: u32) -> Option<(Planner, Offsets)> {
+    let mut planner = Planner::default();
+    planner.place::<Identity>(1, 1)?;
+    let census = planner.place::<Census>(1, 1)?;
+    let slots = planner.place::<Slot>(participants as usize, 1)?;
+    Some((planner, Offsets { census, slots }))
+}
+
+/// Where header parts lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offsets {
+    census: usize,
+    slots: usize,
+}
+
+/// The structure that an object carries, as its own module builds it over the region.
+pub(crate) type Build<'a, S> = &'a dyn Fn(&Arc<Region>, &Facts) -> Result<Arc<S>, Damage>;
+
+/// One process's hold on an object, shared by all of the process's handles.
+pub(crate) struct Object {
+    label: String,
+    path: PathBuf,
+    inode: Inode,
+    facts: Facts,
+    file: Arc<File>,
+    region: Arc<Region>,
+    participants: Participants,
+    structure: Arc<dyn Repair>,
+    is_ephemeral: bool,
+    /// `fork epoch << 32 | owner`, so that one comparison tells a forked child that it is not attached.
+    member: AtomicU64,
+    token: Mutex<Option<(u32, Owner, Token)>>,
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Object")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Object {
+    /// Makes an object under `path`; see the module's documentation.
+    pub(crate) fn create<S: Repair + 'static>(
+        path: PathBuf,
+        is_ephemeral: bool,
+        species: Species<'_>,
+        recipe: &Recipe,
+        build: Build<'_, S>,
+    ) -> Result<(Arc<Self>, Arc<S>)> {
+        let label = path.to_string_lossy().into_owned();
+        let type_name = species.type_name.unwrap_or_default();
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let failed = |operation| move |e: io::Error| (operation, e);
+        let make = || -> Result<_, (&'static str, io::Error)> {
+            let unpublished = Unpublished::new(dir).map_err(failed("create"))?;
+            unpublished
+                .allocate(recipe.bytes as u64)
+                .map_err(failed("allocate"))?;
+            unpublished
+                .share(recipe.mode, recipe.group)
+                .map_err(failed("share"))?;
+            let map = map::shared(unpublished.file(), recipe.bytes).map_err(failed("map"))?;
+            Ok((unpublished, map))
+        };
+        let (unpublished, map) =
+            make().map_err(|(operation, e)| creation_error(&label, dir, recipe, operation, &e))?;
+        let region = Fresh::mapped(map)
+            .map_err(|OutOfBounds| Damage("the mapping is empty").of(&label))?
+            .share();
+        let facts = Facts {
+            version: LAYOUT_VERSION,
+            word: WORD,
+            kind: species.kind.number(),
+            file_bytes: recipe.bytes as u64,
+            participants: recipe.participants,
+            geometry: recipe.geometry,
+            created_unix_ns: clock::unix_ns(),
+            boot_id: process::boot_id(),
+            type_hash: hash(type_name),
+            type_name: type_name.to_owned(),
+        };
+        let out_of_bounds = |OutOfBounds| Damage("the file is smaller than its header").of(&label);
+        region
+            .one::<Identity>(0)
+            .map_err(out_of_bounds)?
+            .write(&facts);
+        let file = unpublished
+            .file()
+            .try_clone()
+            .map_err(|e| Error::from_io(&label, "duplicate", &e))?;
+        let (object, structure) = Self::over(&path, file, region, facts, build)?;
+        let mut object = object;
+        if is_ephemeral {
+            object.is_ephemeral = true;
+            let (_, offsets) =
+                plan(recipe.participants).ok_or_else(|| out_of_bounds(OutOfBounds))?;
+            let census = object
+                .region
+                .one::<Census>(offsets.census)
+                .map_err(out_of_bounds)?;
+            census.flags.store(IS_EPHEMERAL, Relaxed);
+        }
+        object.attach()?;
+        unpublished
+            .publish(&path)
+            .map_err(|e| Error::from_io(&label, "publish", &e))?;
+        Ok((remember(object), structure))
+    }
+
+    /// Comes to the object under `path`.
+    pub(crate) fn open<S: Repair + 'static>(
+        path: &Path,
+        species: Species<'_>,
+        build: Build<'_, S>,
+    ) -> Result<(Arc<Self>, Arc<S>)> {
+        let label = path.to_string_lossy();
+        for _ in 0..RETRIES {
+            let file = file::open(path).map_err(|e| open_error(&label, &e))?;
+            let (object, structure) = Self::of_file(path, file, species, build)?;
+            let is_still_named =
+                file::facts_at(path).is_ok_and(|f| f.inode == object.inode && f.links > 0);
+            if is_still_named {
+                return Ok((object, structure));
+            }
+        }
+        Err(Error::NotFound {
+            object: label.into_owned(),
+        })
+    }
+
+    /// Comes to the object in `file`, whatever its name is by now.
+    pub(crate) fn of_file<S: Repair + 'static>(
+        path: &Path,
+        file: File,
+        species: Species<'_>,
+        build: Build<'_, S>,
+    ) -> Result<(Arc<Self>, Arc<S>)> {
+        let label = path.to_string_lossy();
+        let inode = file::facts(&file)
+            .map_err(|e| Error::from_io(&label, "examine", &e))?
+            .inode;
+        if let Some(object) = recall(inode) {
+            check_species(&label, &object.facts, species)?;
+            object.owner()?;
+            let structure = build(&object.region, &object.facts).map_err(|d| d.of(&label))?;
+            return Ok((object, structure));
+        }
+        let (region, facts) = examine(&label, &file, true)?;
+        check_species(&label, &facts, species)?;
+        let (object, structure) = Self::over(path, file, region, facts, build)?;
+        object.attach()?;
+        Ok((remember(object), structure))
+    }
+
+    /// An object whose region is mapped and checked, not yet attached to.
+    fn over<S: Repair + 'static>(
+        path: &Path,
+        file: File,
+        region: Arc<Region>,
+        facts: Facts,
+        build: Build<'_, S>,
+    ) -> Result<(Self, Arc<S>)> {
+        let label = path.to_string_lossy().into_owned();
+        let inode = file::facts(&file)
+            .map_err(|e| Error::from_io(&label, "examine", &e))?
+            .inode;
+        let file = Arc::new(file);
+        let (participants, is_ephemeral) = census_of(&region, &facts, Arc::clone(&file), inode)
+            .map_err(|OutOfBounds| Damage("the file is smaller than its header says").of(&label))?;
+        let structure = build(&region, &facts).map_err(|d| d.of(&label))?;
+        let object = Self {
+            label,
+            path: path.to_owned(),
+            inode,
+            facts,
+            file,
+            region,
+            participants,
+            structure: Arc::clone(&structure) as Arc<dyn Repair>,
+            is_ephemeral,
+            member: AtomicU64::new(0),
+            token: Mutex::new(None),
+        };
+        Ok((object, structure))
+    }
+
+    /// This process as the object's claim words name it.
+    #[inline]
+    pub(crate) fn owner(&self) -> Result<Owner> {
+        let member = self.member.load(Ordering::Acquire);
+        if (member >> 32) as u32 == fork::epoch()
+            && let Some(owner) = Owner::of_slot((member as u32).wrapping_sub(1))
+        {
+            return Ok(owner);
+        }
+        self.attach()
+    }
+
+    /// Takes a slot for this process, once.
+    #[cold]
+    fn attach(&self) -> Result<Owner> {
+        let epoch = fork::epoch();
+        // No thread is in here while another forks, so a child never finds `token` locked.
+        let no_fork = fork::hold_forks();
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, owner, _)) = token.as_ref().filter(|(at, _, _)| *at == epoch) {
+            return Ok(*owner);
+        }
+        let io_error = |e: io::Error| Error::from_io(&self.label, "attach to", &e);
+        let claim = Claim::new(&self.file, epoch, no_fork).map_err(io_error)?;
+        // Only who removes the object holds it in exclusive mode, for an instant, and may find that it must not.
+        let mut tries = 0..RETRIES;
+        while !claim.try_shared(EXISTENCE).map_err(io_error)? {
+            tries.next().ok_or_else(|| Error::NotFound {
+                object: self.label.clone(),
+            })?;
+            std::thread::yield_now();
+        }
+        let owner = self.take_slot(&claim)?;
+        *token = Some((epoch, owner, claim.pin()));
+        self.member
+            .store(u64::from(epoch) << 32 | owner.bits(), Ordering::Release);
+        Ok(owner)
+    }
+
+    fn take_slot(&self, claim: &Claim) -> Result<Owner> {
+        let me = Me::now();
+        let mut has_swept = false;
+        loop {
+            match self.participants.attach(claim, &me) {
+                Ok(owner) => return Ok(owner),
+                Err(AttachError::Io(e)) => {
+                    return Err(Error::from_io(&self.label, "attach to", &e));
+                }
+                Err(AttachError::Full) if has_swept => {
+                    return Err(Error::TooManyParticipants {
+                        object: self.label.clone(),
+                        max: self.participants.limit(),
+                    });
+                }
+                Err(AttachError::Full) => {
+                    self.sweep()?;
+                    has_swept = true;
+                }
+            }
+        }
+    }
+
+    /// Repairs what dead participants left. Returns how many there were.
+    pub(crate) fn sweep(&self) -> Result<u32> {
+        self.participants
+            .sweep(&*self.structure)
+            .map_err(|e| self.sweep_error(e))
+    }
+
+    /// As [`Self::sweep`], unless somebody did within the watch period.
+    #[cold]
+    pub(crate) fn look(&self) -> Result<u32> {
+        self.participants
+            .look(&*self.structure, WATCH_NS)
+            .map_err(|e| self.sweep_error(e))
+    }
+
+    fn sweep_error(&self, e: SweepError) -> Error {
+        match e {
+            SweepError::Damage(damage) => damage.of(&self.label),
+            SweepError::Io(e) => Error::from_io(&self.label, "probe the participants of", &e),
+        }
+    }
+
+    /// The path under which the object was created or opened.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The object's name, unless it has none.
+    pub(crate) fn name(&self) -> Option<&str> {
+        if self.is_ephemeral {
+            None
+        } else {
+            self.path.file_name()?.to_str()
+        }
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Removes the object's name if it still means this object.
+    pub(crate) fn unlink(&self) -> Result<()> {
+        match file::facts_at(&self.path) {
+            Ok(f) if f.inode == self.inode => remove(&self.path, Removal::Forced).map(drop),
+            _ => Err(Error::NotFound {
+                object: self.label.clone(),
+            }),
+        }
+    }
+
+    /// What another process needs to come to this object.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket {
+            path: self.path.clone(),
+            inode: self.inode,
+            pid: std::process::id(),
+            descriptor: self.file.as_raw_fd(),
+        }
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        let held = self
+            .token
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some((epoch, owner, token)) = held
+            && epoch == fork::epoch()
+        {
+            self.participants.detach(owner);
+            drop(token);
+        }
+        if self.is_ephemeral {
+            // Fails unless we were the last, which is the point.
+            let _ = remove(&self.path, Removal::Unused);
+        }
+    }
+}
+
+/// A handle on its way to another process.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Ticket {
+    path: PathBuf,
+    inode: Inode,
+    pid: u32,
+    descriptor: i32,
+}
+
+impl Ticket {
+    /// Comes to the object: by its path, or, once that is gone, through the sender while it lives.
+    pub(crate) fn redeem<S: Repair + 'static>(
+        &self,
+        species: Species<'_>,
+        build: Build<'_, S>,
+    ) -> Result<(Arc<Object>, Arc<S>)> {
+        let is_it = |file: &File| file::facts(file).is_ok_and(|f| f.inode == self.inode);
+        let by_path = file::open(&self.path).ok().filter(is_it);
+        let file = by_path.or_else(|| {
+            file::open_of_process(self.pid, self.descriptor)
+                .ok()
+                .filter(is_it)
+        });
+        let label = || self.path.to_string_lossy().into_owned();
+        let file = file.ok_or_else(|| Error::NotFound { object: label() })?;
+        Object::of_file(&self.path, file, species, build)
+    }
+}
+
+/// This process's objects, so that each is mapped once. Locked only while no fork can happen.
+static OBJECTS: LazyLock<Mutex<HashMap<Inode, Weak<Object>>>> = LazyLock::new(Mutex::default);
+
+fn recall(inode: Inode) -> Option<Arc<Object>> {
+    let _no_fork = fork::hold_forks();
+    let objects = OBJECTS.lock().unwrap_or_else(PoisonError::into_inner);
+    objects.get(&inode).and_then(Weak::upgrade)
+}
+
+/// Keeps `object` findable, or returns the one that another thread brought here first.
+fn remember(object: Object) -> Arc<Object> {
+    let object = Arc::new(object);
+    let no_fork = fork::hold_forks();
+    let mut objects = OBJECTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if objects.len() >= 64 && objects.len().is_power_of_two() {
+        objects.retain(|_, known| known.strong_count() > 0);
+    }
+    if let Some(known) = objects.get(&object.inode).and_then(Weak::upgrade) {
+        drop(objects);
+        drop(no_fork);
+        return known;
+    }
+    objects.insert(object.inode, Arc::downgrade(&object));
+    object
+}
+
+/// Reads and checks the header of `file` and maps all of it.
+pub(crate) fn examine(label: &str, file: &File, is_writable: bool) -> Result<(Arc<Region>, Facts)> {
+    let on_disk = file::facts(file).map_err(|e| Error::from_io(label, "examine", &e))?;
+    let object = || label.to_owned();
+    if !on_disk.is_regular {
+        return Err(Error::NotAnObject {
+            object: object(),
+            why: "it is not a regular file",
+        });
+    }
+    let is_shared_with_us = on_disk.mode & 0o060 == 0o060 && process::is_in_group(on_disk.gid);
+    if on_disk.uid != process::user() && !is_shared_with_us {
+        return Err(Error::ForeignOwner {
+            object: object(),
+            uid: on_disk.uid,
+        });
+    }
+    let too_short = Error::NotAnObject {
+        object: object(),
+        why: "it is shorter than an object's header",
+    };
+    let length = usize::try_from(on_disk.bytes).map_err(|_| too_short.clone())?;
+    if length < size_of::<Identity>() {
+        return Err(too_short);
+    }
+    let map = if is_writable {
+        map::shared(file, length)
+    } else {
+        map::read_only(file, length)
+    };
+    let map = map.map_err(|e| Error::from_io(label, "map", &e))?;
+    let region = Region::mapped(map).map_err(|OutOfBounds| too_short.clone())?;
+    let identity = region.one::<Identity>(0).map_err(|OutOfBounds| too_short)?;
+    let facts = identity.read().ok_or_else(|| Error::NotAnObject {
+        object: object(),
+        why: "its first bytes are not those of one",
+    })?;
+    if (facts.version, facts.word) != (LAYOUT_VERSION, WORD) {
+        let show = |version, word: u32| {
+            format!(
+                "version {version} for {}-bit words",
+                (word & 0xff).wrapping_mul(8)
+            )
+        };
+        return Err(Error::IncompatibleLayout {
+            object: object(),
+            found: show(facts.version, facts.word),
+            expected: show(LAYOUT_VERSION, WORD),
+        });
+    }
+    if facts.file_bytes > on_disk.bytes {
+        return Err(Error::Truncated {
+            object: object(),
+            found: on_disk.bytes,
+            expected: facts.file_bytes,
+        });
+    }
+    if facts.participants == 0 || facts.participants > MAX_PARTICIPANTS {
+        return Err(Damage("its number of participant slots is impossible").of(label));
+    }
+    Ok((region, facts))
+}
+
+/// The slots of an examined object, and whether it is ephemeral.
+pub(crate) fn census_of(
+    region: &Arc<Region>,
+    facts: &Facts,
+    file: Arc<File>,
+    inode: Inode,
+) -> Result<(Participants, bool), OutOfBounds> {
+    let (_, offsets) = plan(facts.participants).ok_or(OutOfBounds)?;
+    let census = region.one::<Census>(offsets.census)?;
+    let slots = region.span::<Slot>(offsets.slots, facts.participants as usize)?;
+    let is_ephemeral = census.flags.load(Relaxed) & IS_EPHEMERAL != 0;
+    Ok((
+        Participants::new(census, slots, Probe::Kernel(KernelProbe::new(file, inode))),
+        is_ephemeral,
+    ))
+}
+
+fn check_species(label: &str, facts: &Facts, wanted: Species<'_>) -> Result<()> {
+    if facts.kind != wanted.kind.number() {
+        return Err(Error::WrongKind {
+            object: label.to_owned(),
+            found: Kind::from(facts.kind).to_string(),
+            expected: wanted.kind.to_string(),
+        });
+    }
+    match wanted.type_name {
+        Some(expected) if facts.type_hash != hash(expected) => Err(Error::WrongType {
+            object: label.to_owned(),
+            found: facts.type_name.clone(),
+            expected: expected.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn open_error(label: &str, e: &io::Error) -> Error {
+    match e.raw_os_error() {
+        Some(libc::EISDIR | libc::ENXIO | libc::ENODEV) => Error::NotAnObject {
+            object: label.to_owned(),
+            why: "it is not a regular file",
+        },
+        _ => Error::from_io(label, "open", e),
+    }
+}
+
+fn creation_error(
+    label: &str,
+    dir: &Path,
+    recipe: &Recipe,
+    operation: &'static str,
+    e: &io::Error,
+) -> Error {
+    match e.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::ENOMEM) => Error::NoSpace {
+            object: label.to_owned(),
+            needed: recipe.bytes as u64,
+            available: file::space(dir).map_or(0, |(_, available)| available),
+        },
+        _ => Error::from_io(label, operation, e),
+    }
+}
+
+/// Under which condition a name may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// In any case.
+    Forced,
+    /// If nobody is attached.
+    Unused,
+}
+
+/// Removes the name `path` of whatever object or half-made file has it.
+pub(crate) fn remove(path: &Path, removal: Removal) -> Result<()> {
+    let label = path.to_string_lossy();
+    let failed = |e: io::Error| open_error(&label, &e);
+    for _ in 0..RETRIES {
+        let file = file::open(path).map_err(failed)?;
+        let claim = Claim::new(&file, fork::epoch(), fork::hold_forks()).map_err(failed)?;
+        if removal == Removal::Unused && !claim.try_exclusive(EXISTENCE).map_err(failed)? {
+            drop(claim);
+            return Err(Error::InUse {
+                object: label.into_owned(),
+                participants: living(&file),
+            });
+        }
+        // Without it, two who remove the same object could remove a successor's name.
+        let is_ours = claim.try_exclusive(REMOVAL).map_err(failed)?;
+        let named = file::facts_at(path).map_err(failed)?;
+        if is_ours && named.inode == file::facts(&file).map_err(failed)?.inode {
+            return std::fs::remove_file(path).map_err(failed);
+        }
+        drop(claim);
+        std::thread::yield_now();
+    }
+    Err(Error::InUse {
+        object: label.into_owned(),
+        participants: 0,
+    })
+}
+
+fn living(file: &File) -> u32 {
+    let count = || -> Option<u32> {
+        let (region, facts) = examine("", file, false).ok()?;
+        let inode = file::facts(file).ok()?.inode;
+        let (participants, _) =
+            census_of(&region, &facts, Arc::new(file.try_clone().ok()?), inode).ok()?;
+        Some(participants.living())
+    };
+    count().unwrap_or(0)
+}
+
+/// The size of the file at `path` if nobody is attached to it.
+pub(crate) fn bytes_if_unused(path: &Path) -> io::Result<Option<u64>> {
+    let file = file::open(path)?;
+    let is_used = token::is_locked(file.as_fd(), EXISTENCE)?;
+    Ok(if is_used {
+        None
+    } else {
+        Some(file::facts(&file)?.bytes)
+    })
+}
+
+/// Collects ephemeral objects of the dead, now and then.
+pub(crate) fn collect_sometimes(namespace: &Namespace) {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = clock::monotonic_ns();
+    let last = LAST.load(Ordering::Relaxed);
+    let is_due = last == 0 || now.saturating_sub(last) > COLLECT_EVERY_NS;
+    if is_due
+        && LAST
+            .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    {
+        // A namespace that cannot be read reports that to whoever lists it.
+        let _ = namespace.collect();
+    }
+}

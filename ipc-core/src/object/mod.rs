@@ -1,0 +1,10 @@
+//! What all named objects share: a name, a life, the processes that use them, and a way to sleep.
+
+pub(crate) mod kind;
+pub(crate) mod lifetime;
+pub(crate) mod namespace;
+pub(crate) mod participant;
+pub(crate) mod wait;
+
+pub use kind::Kind;
+pub use namespace::{Collected, Leftover, Namespace, Space};

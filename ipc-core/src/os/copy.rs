@@ -1,0 +1,153 @@
+//! Copying between private memory and memory that other processes may be writing.
+//!
+//! Short copies are relaxed atomic words. Longer ones are `rep movsb` in assembly: no compiler can assume anything about
+//! the bytes, and it runs at the speed of `memcpy`, which a loop over atomics does not reach (a seventh at 4 KiB).
+
+#![cfg_attr(not(loom), allow(unsafe_code))]
+
+use crate::prim::{AtomicU64, Relaxed};
+
+/// Up to here a loop over words is as fast as a string instruction, which takes some cycles to start.
+const SHORT: usize = 128;
+
+/// Writes `bytes` over the start of `words`, whose last word is padded with zeros. Returns whether they fit.
+#[inline]
+pub(crate) fn into_shared(words: &[AtomicU64], bytes: &[u8]) -> bool {
+    if bytes.len() > words.len() * 8 {
+        return false;
+    }
+    if cfg!(loom) || bytes.len() <= SHORT {
+        let mut chunks = bytes.chunks_exact(8);
+        let mut rest = words.iter();
+        for (chunk, word) in chunks.by_ref().zip(rest.by_ref()) {
+            let chunk: [u8; 8] = chunk.try_into().unwrap_or_default();
+            word.store(u64::from_ne_bytes(chunk), Relaxed);
+        }
+        if let (tail @ [_, ..], Some(word)) = (chunks.remainder(), rest.next()) {
+            let mut last = [0; 8];
+            last[..tail.len()].copy_from_slice(tail);
+            word.store(u64::from_ne_bytes(last), Relaxed);
+        }
+    } else {
+        string_in(words, bytes);
+    }
+    true
+}
+
+/// Appends the first `length` bytes of `words` to `out`. Returns whether there were so many.
+#[inline]
+pub(crate) fn out_of_shared(words: &[AtomicU64], length: usize, out: &mut Vec<u8>) -> bool {
+    if length > words.len() * 8 {
+        return false;
+    }
+    out.reserve(length);
+    if cfg!(loom) || length <= SHORT {
+        let mut left = length;
+        for word in &words[..length.div_ceil(8)] {
+            let bytes = word.load(Relaxed).to_ne_bytes();
+            let take = left.min(8);
+            out.extend_from_slice(&bytes[..take]);
+            left -= take;
+        }
+    } else {
+        string_out(words, length, out);
+    }
+    true
+}
+
+/// Fills the start of `out` from `words`. Returns how many bytes were asked for and there.
+#[inline]
+pub(crate) fn out_to_slice(words: &[AtomicU64], length: usize, out: &mut [u8]) -> Option<usize> {
+    let out = out.get_mut(..length)?;
+    for (chunk, word) in out.chunks_mut(8).zip(words.get(..length.div_ceil(8))?) {
+        let bytes = word.load(Relaxed).to_ne_bytes();
+        match <&mut [u8; 8]>::try_from(&mut *chunk) {
+            Ok(whole) => *whole = bytes,
+            Err(_) => chunk.copy_from_slice(&bytes[..chunk.len()]),
+        }
+    }
+    Some(length)
+}
+
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+fn string_in(words: &[AtomicU64], bytes: &[u8]) {
+    // SAFETY: `into_shared` checked that `bytes` fits; the words are atomics, so a shared reference may be written
+    // through, and the assembly hides the access from the compiler as another process's would be.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") bytes.len() => _,
+            inout("rsi") bytes.as_ptr() => _,
+            inout("rdi") words.as_ptr().cast_mut() => _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+fn string_out(words: &[AtomicU64], length: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    let spare = out.spare_capacity_mut().as_mut_ptr();
+    // SAFETY: `out_of_shared` checked that `words` holds `length` bytes and reserved as many.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") length => _,
+            inout("rsi") words.as_ptr() => _,
+            inout("rdi") spare => _,
+            options(nostack, preserves_flags)
+        );
+    }
+    // SAFETY: the copy above initialised `length` bytes behind `start`.
+    unsafe { out.set_len(start + length) };
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(loom))))]
+fn string_in(words: &[AtomicU64], bytes: &[u8]) {
+    for (chunk, word) in bytes.chunks(8).zip(words) {
+        let mut last = [0; 8];
+        last[..chunk.len()].copy_from_slice(chunk);
+        word.store(u64::from_ne_bytes(last), Relaxed);
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(loom))))]
+fn string_out(words: &[AtomicU64], length: usize, out: &mut Vec<u8>) {
+    let end = out.len() + length;
+    for word in &words[..length.div_ceil(8)] {
+        out.extend_from_slice(&word.load(Relaxed).to_ne_bytes());
+    }
+    out.truncate(end);
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn words(count: usize) -> Vec<AtomicU64> {
+        (0..count).map(|_| AtomicU64::new(u64::MAX)).collect()
+    }
+
+    #[test]
+    fn every_length_comes_back_as_it_went_in() {
+        for length in (0..300).chain([4096, 4099]) {
+            let shared = words(length / 8 + 1);
+            let bytes: Vec<u8> = (0..length).map(|i| (i * 7 + 1) as u8).collect();
+            assert!(into_shared(&shared, &bytes));
+            let mut out = b"before".to_vec();
+            assert!(out_of_shared(&shared, length, &mut out));
+            assert_eq!(&out[6..], &bytes[..], "length {length}");
+            let mut array = vec![0; length + 3];
+            assert_eq!(out_to_slice(&shared, length, &mut array), Some(length));
+            assert_eq!(&array[..length], &bytes[..]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let shared = words(2);
+        assert!(!into_shared(&shared, &[0; 17]));
+        assert!(!out_of_shared(&shared, 17, &mut Vec::new()));
+        assert_eq!(out_to_slice(&shared, 17, &mut [0; 32]), None);
+    }
+}

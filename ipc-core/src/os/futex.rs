@@ -1,0 +1,112 @@
+//! Shared futexes, with absolute deadlines on the monotonic clock.
+//!
+//! None is private: the kernel finds the word by its file, so processes that mapped it at different addresses meet.
+
+#![cfg_attr(not(loom), allow(unsafe_code))]
+
+use crate::prim::AtomicU32;
+
+/// Why a sleep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// Somebody woke us, a signal arrived, or the word had changed before we slept.
+    Maybe,
+    /// The deadline passed.
+    TimedOut,
+}
+
+#[cfg(not(loom))]
+mod kernel {
+    use std::ptr;
+
+    use super::{AtomicU32, Woken};
+
+    /// Sleeps while `word` holds `expected`, until `deadline_ns` on the monotonic clock.
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline_ns: u64) -> Woken {
+        let deadline = libc::timespec {
+            tv_sec: i64::try_from(deadline_ns / 1_000_000_000).unwrap_or(i64::MAX),
+            tv_nsec: (deadline_ns % 1_000_000_000) as i64,
+        };
+        // SAFETY: the kernel only compares `word` and reads `deadline`; both outlive the call.
+        let rc = unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAIT_BITSET,
+                expected,
+                &raw const deadline,
+                ptr::null::<u32>(),
+                libc::FUTEX_BITSET_MATCH_ANY,
+            )
+        };
+        if rc == -1 && nix::errno::Errno::last() == nix::errno::Errno::ETIMEDOUT {
+            Woken::TimedOut
+        } else {
+            Woken::Maybe
+        }
+    }
+
+    /// Wakes up to `count` sleepers on `word`; returns how many.
+    pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
+        let count = count.min(i32::MAX as u32);
+        // SAFETY: FUTEX_WAKE reads nothing through the pointer; it only names the futex.
+        let rc = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+        u32::try_from(rc).unwrap_or(0)
+    }
+
+    /// Clears `bits` in `word` and wakes every sleeper on it, as one step to any other futex call.
+    pub(crate) fn clear_and_wake_all(word: &AtomicU32, bits: u32) {
+        debug_assert!(
+            bits < 1 << 12,
+            "a futex operation carries 12 bits of argument"
+        );
+        let op = libc::FUTEX_OP_ANDN << 28 | libc::FUTEX_OP_CMP_EQ << 24 | (bits as i32) << 12;
+        // SAFETY: both addresses are `word`, an aligned u32 that outlives the call; the kernel changes it atomically.
+        let rc = unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAKE_OP,
+                i32::MAX,
+                0usize,
+                word.as_ptr(),
+                op,
+            )
+        };
+        if rc == -1 {
+            // A kernel without FUTEX_WAKE_OP (gVisor, say): the death watch closes the gap between the two steps.
+            word.fetch_and(!bits, crate::prim::AcqRel);
+            wake(word, u32::MAX);
+        }
+    }
+}
+
+#[cfg(loom)]
+mod model {
+    use loom::sync::atomic::Ordering::AcqRel;
+
+    use super::{AtomicU32, Woken};
+
+    /// The kernel's comparison reads the newest value, as a read-modify-write does. A sleeper that nobody wakes spins
+    /// here for ever, which loom reports.
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, _deadline_ns: u64) -> Woken {
+        while word.fetch_add(0, AcqRel) == expected {
+            loom::thread::yield_now();
+        }
+        Woken::Maybe
+    }
+
+    /// The caller has changed the word, which is what wakes the model's sleepers.
+    pub(crate) fn wake(_word: &AtomicU32, count: u32) -> u32 {
+        count
+    }
+
+    pub(crate) fn clear_and_wake_all(word: &AtomicU32, bits: u32) {
+        word.fetch_and(!bits, AcqRel);
+    }
+}
+
+#[cfg(not(loom))]
+pub(crate) use kernel::{clear_and_wake_all, wait, wake};
+#[cfg(loom)]
+pub(crate) use model::{clear_and_wake_all, wait, wake};

@@ -1,0 +1,10 @@
+//! The only place that talks to the kernel. Safe functions out, none of our types in.
+
+pub(crate) mod clock;
+pub(crate) mod copy;
+pub(crate) mod file;
+pub(crate) mod fork;
+pub(crate) mod futex;
+pub(crate) mod map;
+pub(crate) mod process;
+pub(crate) mod token;

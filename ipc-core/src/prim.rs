@@ -1,0 +1,58 @@
+//! Atomics and fences: `core`'s, or loom's under `--cfg loom`.
+//!
+//! Every algorithm imports these names from here and nowhere else.
+
+pub(crate) use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+#[cfg(not(loom))]
+pub(crate) use core::{
+    hint::spin_loop,
+    sync::atomic::{AtomicU32, AtomicU64},
+};
+#[cfg(loom)]
+pub(crate) use loom::{
+    sync::atomic::{AtomicU32, AtomicU64},
+    thread::yield_now as spin_loop,
+};
+
+/// Lets another thread or process run.
+pub(crate) fn yield_now() {
+    #[cfg(not(loom))]
+    std::thread::yield_now();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
+
+/// A full fence where the caller's last atomic access was a read-modify-write.
+///
+/// On x86-64 every such access is a full fence already, so only the compiler must be held back.
+#[inline(always)]
+pub(crate) fn full_fence_after_rmw() {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    #[cfg(all(not(target_arch = "x86_64"), not(loom)))]
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    #[cfg(loom)]
+    loom::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+}
+
+/// A full fence, for paths where no read-modify-write precedes.
+pub(crate) fn full_fence() {
+    #[cfg(not(loom))]
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    #[cfg(loom)]
+    loom::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+}
+
+/// Keeps later loads behind earlier ones.
+pub(crate) fn acquire_fence() {
+    #[cfg(not(loom))]
+    core::sync::atomic::fence(Acquire);
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Acquire);
+}
+
+/// So many pauses; one under loom, which explores each.
+pub(crate) const fn pauses(count: u32) -> u32 {
+    if cfg!(loom) { 1 } else { count }
+}

@@ -1,0 +1,9 @@
+//! Memory that several processes use at once, and what may be in it.
+
+pub(crate) mod identity;
+pub(crate) mod layout;
+#[expect(clippy::module_inception, reason = "the type that the folder is about")]
+pub(crate) mod region;
+
+pub(crate) use layout::{CacheLine, Planner};
+pub(crate) use region::{Fresh, One, OutOfBounds, Region, Shared, Span};
