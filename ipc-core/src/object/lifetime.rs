@@ -662,3 +662,22 @@ pub(crate) fn collect_sometimes(namespace: &Namespace) {
         let _ = namespace.collect();
     }
 }
+
+#[cfg(any(test, loom))]
+pub(crate) fn place_header(fresh: &mut Fresh, participants: u32) {
+    let (_, offsets) = plan(participants).unwrap();
+    fresh.place::<Identity>(0, 1).unwrap();
+    fresh.place::<Census>(offsets.census, 1).unwrap();
+    fresh
+        .place::<Slot>(offsets.slots, participants as usize)
+        .unwrap();
+}
+
+#[cfg(any(test, loom))]
+pub(crate) fn header_of(region: &Arc<Region>, participants: u32, probe: Probe) -> Participants {
+    let (_, offsets) = plan(participants).unwrap();
+    let slots = region
+        .span::<Slot>(offsets.slots, participants as usize)
+        .unwrap();
+    Participants::new(region.one(offsets.census).unwrap(), slots, probe)
+}

@@ -305,6 +305,18 @@ impl Participants {
         Some(owner)
     }
 
+    /// What attaching does once it holds the lock byte.
+    #[cfg(any(test, loom))]
+    pub(crate) fn occupy_for_model(&self, number: u32) -> Option<Owner> {
+        let me = Me {
+            pid: 0,
+            pid_namespace: 0,
+            start_ticks: 0,
+            name: [0; 16],
+        };
+        self.occupy(number, &self.slots[number as usize], &me)
+    }
+
     /// Gives the slot back. The caller holds nothing under `owner` any more, and unlocks the byte next.
     pub(crate) fn detach(&self, owner: Owner) {
         if let Some(slot) = self.slots.get(owner.slot()) {

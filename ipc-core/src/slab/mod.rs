@@ -10,9 +10,9 @@
 //! ```
 //!
 //! * `meta` u64: `generation:46 | owner:14 | state:4`, states FREE (all zero at first) and OWNED.
-//! * `link` u64: `generation:16 | head:24 | next:24`. A message larger than a block is a chain: each link names the chain's
-//!   head and the next block. It is valid only while its generation is that of `meta`.
-//! * `place` u64, of a head: the position in the container at which the chain is, or will be, published.
+//! * `link` u64: `stamp:16 | head:24 | next:24`. A message larger than a block is a chain: each link names the chain's head
+//!   and the next block. It is valid only while its stamp is the generation of `meta` plus one (zeroed memory is no link).
+//! * `place` u64, of a head: one more than the position in the container at which the chain is, or will be, published.
 //!
 //! No metadata lies in `data`, so a peer that scribbles over a message damages that message only.
 //!
@@ -100,18 +100,18 @@ impl Meta {
     }
 }
 
-/// `generation:16 | head:24 | next:24`.
+/// `stamp:16 | head:24 | next:24`.
 #[derive(Debug, Clone, Copy)]
 struct Link(u64);
 
 impl Link {
     fn new(generation: u64, head: u32, next: Option<u32>) -> Self {
         let next = next.map_or(END, u64::from);
-        Self((generation & 0xffff) << (2 * INDEX_BITS) | u64::from(head) << INDEX_BITS | next)
+        Self(stamp(generation) << (2 * INDEX_BITS) | u64::from(head) << INDEX_BITS | next)
     }
 
     fn is_of(self, meta: Meta) -> bool {
-        self.0 >> (2 * INDEX_BITS) == meta.generation() & 0xffff
+        self.0 >> (2 * INDEX_BITS) == stamp(meta.generation())
     }
 
     fn head(self) -> usize {
@@ -122,6 +122,11 @@ impl Link {
         let next = self.0 & INDEX;
         (next != END).then_some(next as u32)
     }
+}
+
+/// What ties a link to a generation of its block.
+fn stamp(generation: u64) -> u64 {
+    generation.wrapping_add(1) & 0xffff
 }
 
 /// How a slab's bytes are divided. Checked once; private.
@@ -277,7 +282,7 @@ impl Slab {
 
     /// Notes where the chain is about to be published. To be called by its owner, between claim and commit there.
     pub(crate) fn set_place(&self, chain: Chain, position: u64) {
-        self.places[chain.head as usize].store(position, Relaxed);
+        self.places[chain.head as usize].store(position.wrapping_add(1), Relaxed);
     }
 
     fn alloc(&self, me: Owner, needed: usize) -> Result<Owned, AllocError> {
@@ -410,7 +415,10 @@ impl Slab {
                 return; // another sweeper has finished
             }
             let link = Link(self.links[block].load(Relaxed));
-            let place = self.places.get(link.head()).map(|p| p.load(Relaxed));
+            let place = self
+                .places
+                .get(link.head())
+                .and_then(|p| p.load(Relaxed).checked_sub(1));
             let is_used = link.is_of(found) && place.is_some_and(&refers);
             if !is_used {
                 let free = Meta::free(found.next_generation());

@@ -1,1 +1,346 @@
+//! Loom models of the queue: one for each ordering. `.ci/mutate` shows that weakening any of them fails here.
+//!
+//! loom knows no death. A dead participant is modelled as one that stops at a chosen step, after which the oracle that
+//! stands for its lock byte says so.
 
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::{cell::Ctl, geometry::Geometry, get::GetRefusal, put::PutRefusal, ring::Ring};
+use crate::{
+    object::{
+        participant::{Owner, Participants},
+        wait::{Attempt, Deadline, Patience, WaitStrategy, Waiting},
+    },
+    prim::{AtomicU64, Release},
+    slab,
+};
+
+/// A queue on the heap, and three participants.
+struct World {
+    ring: Ring,
+    participants: Participants,
+    dead: Arc<AtomicU64>,
+}
+
+fn owner(slot: u32) -> Owner {
+    Owner::of_slot(slot).unwrap()
+}
+
+fn world(capacity: usize, blocks: usize) -> Arc<World> {
+    let geometry = Geometry {
+        capacity,
+        inline_bytes: 8,
+        slab: slab::Geometry {
+            block_bytes: 16,
+            blocks,
+        },
+    };
+    let dead = Arc::new(AtomicU64::new(0));
+    let (ring, participants) = Ring::on_heap(geometry, 3, Arc::clone(&dead));
+    Arc::new(World {
+        ring,
+        participants,
+        dead,
+    })
+}
+
+impl World {
+    fn put(&self, slot: u32, value: u64) -> Result<(), PutRefusal> {
+        self.ring.try_put(owner(slot), &value.to_ne_bytes())
+    }
+
+    fn put_large(&self, slot: u32, value: u64) -> Result<(), PutRefusal> {
+        let bytes: Vec<u8> = value.to_ne_bytes().into_iter().cycle().take(16).collect();
+        self.ring.try_put(owner(slot), &bytes)
+    }
+
+    fn get(&self, slot: u32) -> Result<u64, GetRefusal> {
+        let me = owner(slot);
+        let mut taken = self.ring.try_take(me)?;
+        let mut out = Vec::new();
+        self.ring.read(me, &mut taken, &mut out)?;
+        self.ring.finish(&taken)?;
+        self.ring.announce_gets(&[taken])?;
+        assert!(out.chunks(8).all(|c| c == &out[..8]), "torn: {out:?}");
+        Ok(u64::from_ne_bytes(out[..8].try_into().unwrap()))
+    }
+
+    /// Gets, yielding while there is nothing.
+    fn get_patiently(&self, slot: u32) -> u64 {
+        loop {
+            match self.get(slot) {
+                Ok(value) => return value,
+                Err(GetRefusal::Empty) => thread::yield_now(),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn put_patiently(&self, slot: u32, value: u64) {
+        while let Err(refusal) = self.put(slot, value) {
+            assert_eq!(refusal, PutRefusal::Full);
+            thread::yield_now();
+        }
+    }
+
+    /// What a real wait does, asleep from the start.
+    fn get_asleep(&self, slot: u32) -> Result<u64, GetRefusal> {
+        let waiting = Waiting {
+            strategy: WaitStrategy::Sleep,
+            patience: &Patience::new(),
+            deadline: Deadline::NEVER,
+        };
+        let attempt = || match self.get(slot) {
+            Err(GetRefusal::Empty) => Attempt::Blocked(&self.ring.gate().items),
+            met => Attempt::Done(met),
+        };
+        waiting.until(attempt, || None).unwrap()
+    }
+
+    fn put_asleep(&self, slot: u32, value: u64) {
+        let waiting = Waiting {
+            strategy: WaitStrategy::Sleep,
+            patience: &Patience::new(),
+            deadline: Deadline::NEVER,
+        };
+        let attempt = || match self.put(slot, value) {
+            Err(PutRefusal::Full) => Attempt::Blocked(&self.ring.gate().space),
+            met => Attempt::Done(met),
+        };
+        waiting.until(attempt, || None).unwrap().unwrap();
+    }
+
+    /// From here on `slot` is dead.
+    fn die(&self, slot: u32) {
+        self.dead.fetch_or(1 << slot, Release);
+    }
+
+    fn sweep(&self) {
+        self.participants.sweep(&self.ring).unwrap();
+    }
+}
+
+/// Explores with at most so many preemptions, which bounds the time; three find all known bugs.
+fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 50_000;
+    builder.check(model);
+}
+
+#[test]
+fn a_message_is_seen_whole_and_its_cell_reused_after_it_was_read() {
+    explore(3, || {
+        let w = world(1, 0);
+        let producer = Arc::clone(&w);
+        let t = thread::spawn(move || (1..=2).for_each(|i| producer.put_patiently(0, i)));
+        assert_eq!([w.get_patiently(1), w.get_patiently(1)], [1, 2]);
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn producers_share_the_ring() {
+    explore(2, || {
+        let w = world(2, 0);
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || other.put_patiently(0, 1));
+        w.put_patiently(1, 2);
+        t.join().unwrap();
+        let mut got = [w.get(2).unwrap(), w.get(2).unwrap()];
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+        assert_eq!(w.get(2), Err(GetRefusal::Empty));
+    });
+}
+
+#[test]
+fn consumers_share_the_messages() {
+    explore(2, || {
+        let w = world(2, 0);
+        w.put(0, 1).unwrap();
+        w.put(0, 2).unwrap();
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || other.get_patiently(1));
+        let mine = w.get_patiently(2);
+        let mut got = [mine, t.join().unwrap()];
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+    });
+}
+
+#[test]
+fn passing_over_a_slow_producer_never_overtakes_a_finished_put() {
+    explore(3, || {
+        let w = world(3, 0);
+        let producer = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            producer.put(0, 1).unwrap();
+            producer.put(0, 2).unwrap();
+        });
+        assert_eq!([w.get_patiently(1), w.get_patiently(1)], [1, 2]);
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_finished_put_is_found_behind_an_unfinished_one() {
+    explore(3, || {
+        let w = world(2, 0);
+        let slow = w.ring.claim_for_model(owner(0));
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || other.put(1, 7).unwrap());
+        t.join().unwrap();
+        assert_eq!(w.get(2), Ok(7));
+        w.ring.commit_for_model(slow, 5);
+        assert_eq!(w.get(2), Ok(5));
+    });
+}
+
+#[test]
+fn no_wake_is_lost_by_a_getter() {
+    explore(3, || {
+        let w = world(1, 0);
+        let producer = Arc::clone(&w);
+        let t = thread::spawn(move || producer.put(0, 1).unwrap());
+        assert_eq!(w.get_asleep(1), Ok(1));
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn no_wake_is_lost_by_a_putter() {
+    explore(3, || {
+        let w = world(1, 0);
+        w.put(0, 1).unwrap();
+        let consumer = Arc::clone(&w);
+        let t = thread::spawn(move || assert_eq!(consumer.get_patiently(1), 1));
+        w.put_asleep(0, 2);
+        t.join().unwrap();
+        assert_eq!(w.get(1), Ok(2));
+    });
+}
+
+#[test]
+fn nothing_is_put_after_somebody_was_told_that_the_queue_is_closed() {
+    explore(3, || {
+        let w = world(2, 0);
+        let producer = Arc::clone(&w);
+        let p = thread::spawn(move || producer.put(0, 1));
+        let closer = Arc::clone(&w);
+        let c = thread::spawn(move || closer.ring.close());
+        let seen = w.get_asleep(1);
+        let put = p.join().unwrap();
+        c.join().unwrap();
+        match put {
+            Ok(()) => {
+                assert_eq!(seen, Ok(1));
+                assert_eq!(w.get(1), Err(GetRefusal::Closed));
+            }
+            Err(PutRefusal::Closed) => assert_eq!(seen, Err(GetRefusal::Closed)),
+            Err(other) => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn the_message_of_a_dead_consumer_is_delivered_once() {
+    explore(2, || {
+        let w = world(2, 0);
+        w.put(0, 1).unwrap();
+        w.ring.try_take(owner(0)).unwrap();
+        w.die(0);
+        let sweeper = Arc::clone(&w);
+        let s = thread::spawn(move || sweeper.sweep());
+        w.sweep();
+        assert_eq!(w.get_patiently(1), 1);
+        s.join().unwrap();
+        assert_eq!(w.get(1), Err(GetRefusal::Empty));
+    });
+}
+
+#[test]
+fn an_orphan_is_not_forgotten_when_the_count_is_reset() {
+    explore(3, || {
+        let w = world(2, 0);
+        w.put(0, 1).unwrap();
+        w.put(0, 2).unwrap();
+        let taken = w.ring.try_take(owner(0)).unwrap();
+        w.ring.put_back(&taken).unwrap();
+        w.ring.try_take(owner(0)).unwrap(); // takes the orphan again
+        w.die(0);
+        let sweeper = Arc::clone(&w);
+        let s = thread::spawn(move || sweeper.sweep());
+        let first = w.get_patiently(1); // may reset the count while the sweep adds to it
+        s.join().unwrap();
+        let second = w.get(1).unwrap();
+        assert_eq!(first + second, 3);
+    });
+}
+
+#[test]
+fn the_cell_of_a_dead_producer_is_usable_again() {
+    explore(2, || {
+        let w = world(1, 0);
+        w.ring.claim_for_model(owner(0));
+        w.die(0);
+        let sweeper = Arc::clone(&w);
+        let s = thread::spawn(move || sweeper.sweep());
+        w.put_patiently(1, 9);
+        s.join().unwrap();
+        assert_eq!(w.get(2), Ok(9));
+    });
+}
+
+#[test]
+fn a_block_is_written_again_only_after_it_was_read() {
+    explore(2, || {
+        let w = world(2, 1);
+        let producer = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            for value in [1, 2] {
+                while let Err(refusal) = producer.put_large(0, value) {
+                    assert_eq!(refusal, PutRefusal::NoBlocks);
+                    thread::yield_now();
+                }
+            }
+        });
+        assert_eq!([w.get_patiently(1), w.get_patiently(1)], [1, 2]);
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn blocks_of_the_dead_come_back_and_those_of_a_message_stay() {
+    explore(2, || {
+        let w = world(2, 2);
+        w.put_large(0, 1).unwrap(); // published: stays
+        w.ring.store_for_model(owner(0)); // never published: lost
+        w.die(0);
+        let sweeper = Arc::clone(&w);
+        let s = thread::spawn(move || sweeper.sweep());
+        assert_eq!(w.get_patiently(1), 1);
+        s.join().unwrap();
+        w.sweep();
+        assert_eq!(w.ring.memory_used(), 0);
+    });
+}
+
+#[test]
+fn a_new_participant_starts_after_the_repairs_of_the_last() {
+    explore(3, || {
+        let w = world(1, 0);
+        w.ring.claim_for_model(owner(0));
+        w.die(0);
+        let sweeper = Arc::clone(&w);
+        let s = thread::spawn(move || sweeper.sweep());
+        // The slot is free only once the cell is repaired, so a put of its next participant succeeds at once.
+        if w.participants.occupy_for_model(0).is_some() {
+            assert_eq!(w.put(0, 3), Ok(()));
+            assert_eq!(w.ring.first_ctl_for_model(), Ctl::full(1));
+        }
+        s.join().unwrap();
+    });
+}

@@ -118,7 +118,7 @@ impl Ring {
 
     /// WRITING at the first position from `from` on that is free.
     #[inline]
-    fn claim_put(&self, me: Owner, from: u64) -> Result<u64, PutRefusal> {
+    pub(super) fn claim_put(&self, me: Owner, from: u64) -> Result<u64, PutRefusal> {
         let lap = self.lap(from);
         let cell = self.cell(from)?;
         // Without a look first: a failed look would fetch the line twice.

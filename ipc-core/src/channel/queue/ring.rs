@@ -261,3 +261,69 @@ impl Ring {
             .map_or(0, |s| s.used() * s.geometry().block_bytes)
     }
 }
+
+#[cfg(any(test, loom))]
+mod on_heap {
+    use super::*;
+    use crate::{
+        object::{
+            lifetime,
+            participant::{Owner, Participants, Probe},
+        },
+        region::Fresh,
+    };
+
+    impl Ring {
+        /// A ring and its participants, all attached, in private memory. A bit of `dead` kills one.
+        pub(crate) fn on_heap(
+            geometry: Geometry,
+            participants: u32,
+            dead: Arc<AtomicU64>,
+        ) -> (Self, Participants) {
+            let (at, bytes) = geometry::plan(geometry, participants).unwrap();
+            let mut fresh = Fresh::on_heap(bytes).unwrap();
+            fresh.place::<CacheLine<AtomicU64>>(at.tail, 1).unwrap();
+            fresh.place::<CacheLine<AtomicU64>>(at.head, 1).unwrap();
+            fresh.place::<CacheLine<Gate>>(at.gate, 1).unwrap();
+            fresh
+                .place::<AtomicU64>(at.cells, geometry.stride() * geometry.capacity)
+                .unwrap();
+            if let Some(slab) = at.slab {
+                slab.place(&mut fresh, geometry.slab).unwrap();
+            }
+            lifetime::place_header(&mut fresh, participants);
+            let region = fresh.share();
+            let everybody = lifetime::header_of(&region, participants, Probe::Oracle(dead));
+            for slot in 0..participants {
+                everybody.occupy_for_model(slot).unwrap();
+            }
+            (
+                Self::over(&region, geometry, participants).unwrap(),
+                everybody,
+            )
+        }
+
+        /// A put that got as far as its claim.
+        pub(crate) fn claim_for_model(&self, me: Owner) -> u64 {
+            self.claim_put(me, self.tail()).unwrap()
+        }
+
+        /// The rest of that put.
+        pub(crate) fn commit_for_model(&self, position: u64, value: u64) {
+            let cell = self.cell(position).unwrap();
+            cell[1].store(8, Relaxed);
+            cell[2].store(value, Relaxed);
+            cell[0].store(Ctl::full(self.lap(position)).0, crate::prim::Release);
+            self.announce_puts(self.next(position), 1);
+        }
+
+        /// A large put that got as far as its blocks.
+        pub(crate) fn store_for_model(&self, me: Owner) {
+            self.slab.as_ref().unwrap().store(me, &[0; 16]).unwrap();
+        }
+
+        pub(crate) fn first_ctl_for_model(&self) -> Ctl {
+            Ctl(self.cells[0].load(Acquire))
+        }
+    }
+}
