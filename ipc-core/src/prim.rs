@@ -56,3 +56,50 @@ pub(crate) fn acquire_fence() {
 pub(crate) const fn pauses(count: u32) -> u32 {
     if cfg!(loom) { 1 } else { count }
 }
+
+/// Lets loom see what it cannot see in relaxed accesses: that memory is written while somebody else may be reading it.
+///
+/// One witness stands for each piece of memory that changes hands. In a real build it is nothing.
+#[derive(Debug)]
+pub(crate) struct Witnesses {
+    #[cfg(loom)]
+    cells: Vec<loom::cell::UnsafeCell<()>>,
+}
+
+impl Witnesses {
+    #[cfg_attr(not(loom), expect(unused_variables, reason = "nothing is watched"))]
+    pub(crate) fn new(count: usize) -> Self {
+        Self {
+            #[cfg(loom)]
+            cells: (0..count)
+                .map(|_| loom::cell::UnsafeCell::new(()))
+                .collect(),
+        }
+    }
+
+    /// The caller is reading piece `index`.
+    #[inline(always)]
+    #[cfg_attr(not(loom), expect(unused_variables, reason = "nothing is watched"))]
+    pub(crate) fn read(&self, index: usize) {
+        #[cfg(loom)]
+        self.cells[index].with(|_| ());
+    }
+
+    /// The caller is writing piece `index`.
+    #[inline(always)]
+    #[cfg_attr(not(loom), expect(unused_variables, reason = "nothing is watched"))]
+    pub(crate) fn write(&self, index: usize) {
+        #[cfg(loom)]
+        self.cells[index].with_mut(|_| ());
+    }
+}
+
+#[cfg(loom)]
+#[expect(unsafe_code, reason = "the model's cells are watched, not used")]
+// SAFETY: nothing is ever read or written through them; loom itself reports who would race.
+unsafe impl Sync for Witnesses {}
+
+#[cfg(loom)]
+#[expect(unsafe_code, reason = "as for Sync")]
+// SAFETY: as for Sync.
+unsafe impl Send for Witnesses {}

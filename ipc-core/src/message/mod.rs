@@ -25,8 +25,12 @@ pub(crate) mod sealed {
         /// Calls `with` on the encoded value.
         fn encode<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<R, super::EncodeError>;
 
-        /// The value that `received` encodes.
-        fn decode(received: super::Received<'_>) -> Result<Self, super::DecodeError>;
+        /// Puts the value that `received` encodes into `to`: a value that passes through several results by value is
+        /// copied as often.
+        fn decode(
+            received: super::Received<'_>,
+            to: &mut Option<Self>,
+        ) -> Result<(), super::DecodeError>;
     }
 }
 
@@ -116,11 +120,12 @@ impl sealed::Sealed for Bytes {
         Ok(with(&self.0))
     }
 
-    fn decode(received: Received<'_>) -> Result<Self, DecodeError> {
-        Ok(Self(match received {
+    fn decode(received: Received<'_>, to: &mut Option<Self>) -> Result<(), DecodeError> {
+        *to = Some(Self(match received {
             Received::Borrowed(bytes) => bytes.to_vec(),
             Received::Owned(bytes) => bytes,
-        }))
+        }));
+        Ok(())
     }
 }
 
@@ -141,10 +146,14 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> sealed::Sealed for Pla
     }
 
     #[inline]
-    fn decode(received: Received<'_>) -> Result<Self, DecodeError> {
-        bytemuck::checked::try_pod_read_unaligned(received.as_ref())
-            .map(Self)
-            .map_err(DecodeError::new::<Self>)
+    fn decode(received: Received<'_>, to: &mut Option<Self>) -> Result<(), DecodeError> {
+        match bytemuck::checked::try_pod_read_unaligned(received.as_ref()) {
+            Ok(value) => {
+                *to = Some(Self(value));
+                Ok(())
+            }
+            Err(e) => Err(DecodeError::new::<Self>(e)),
+        }
     }
 }
 
@@ -168,9 +177,12 @@ impl<T: Serialize + DeserializeOwned> sealed::Sealed for T {
         }
     }
 
-    fn decode(received: Received<'_>) -> Result<Self, DecodeError> {
+    fn decode(received: Received<'_>, to: &mut Option<Self>) -> Result<(), DecodeError> {
         match postcard::take_from_bytes(received.as_ref()) {
-            Ok((value, [])) => Ok(value),
+            Ok((value, [])) => {
+                *to = Some(value);
+                Ok(())
+            }
             Ok((_, rest)) => Err(DecodeError::new::<Self>(format!(
                 "{} bytes are left over",
                 rest.len()

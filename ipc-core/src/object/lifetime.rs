@@ -221,7 +221,9 @@ impl Object {
             .inode;
         if let Some(object) = recall(inode) {
             check_species(&label, &object.facts, species)?;
-            object.owner()?;
+            if object.owner().is_none() {
+                object.attach()?;
+            }
             let structure = build(&object.region, &object.facts).map_err(|d| d.of(&label))?;
             return Ok((object, structure));
         }
@@ -264,21 +266,21 @@ impl Object {
         Ok((object, structure))
     }
 
-    /// This process as the object's claim words name it.
+    /// This process as the object's claim words name it; `None` before [`Self::attach`], also in a forked child.
     #[inline]
-    pub(crate) fn owner(&self) -> Result<Owner> {
+    pub(crate) fn owner(&self) -> Option<Owner> {
         let member = self.member.load(Ordering::Acquire);
-        if (member >> 32) as u32 == fork::epoch()
-            && let Some(owner) = Owner::of_slot((member as u32).wrapping_sub(1))
-        {
-            return Ok(owner);
+        let is_mine = (member >> 32) as u32 == fork::epoch();
+        if is_mine {
+            Owner::of_slot((member as u32).wrapping_sub(1))
+        } else {
+            None
         }
-        self.attach()
     }
 
     /// Takes a slot for this process, once.
     #[cold]
-    fn attach(&self) -> Result<Owner> {
+    pub(crate) fn attach(&self) -> Result<Owner> {
         let epoch = fork::epoch();
         // No thread is in here while another forks, so a child never finds `token` locked.
         let no_fork = fork::hold_forks();

@@ -150,26 +150,22 @@ impl Patience {
     const PROBE_EVERY: u32 = 64;
 
     pub(crate) fn new() -> Self {
-        Self(LocalU32::new(if process::usable_cores() > 1 {
-            Self::MOST / 4
-        } else {
-            0
-        }))
+        Self(LocalU32::new(Self::MOST / 4))
     }
 
+    /// How often to look before sleeping this time.
     fn looks(&self) -> u32 {
         let learnt = self.0.load(Ordering::Relaxed);
         let (skipped, looks) = (learnt >> 16, learnt & 0xffff);
+        if process::cores() == 1 {
+            return 0; // nobody can do anything while we look
+        }
         if looks > 0 {
             return looks;
         }
-        let is_probe = skipped >= Self::PROBE_EVERY && process::usable_cores() > 1;
+        let is_probe = skipped >= Self::PROBE_EVERY;
         self.0.store(
-            if is_probe {
-                0
-            } else {
-                (skipped + 1).min(Self::PROBE_EVERY) << 16
-            },
+            if is_probe { 0 } else { skipped + 1 } << 16,
             Ordering::Relaxed,
         );
         if is_probe { Self::MOST / 8 } else { 0 }
@@ -241,7 +237,11 @@ impl Waiting<'_> {
         look: &mut impl FnMut() -> Option<R>,
     ) -> Option<Option<R>> {
         let is_endless = self.strategy == WaitStrategy::Spin;
-        let budget = self.patience.looks();
+        let budget = if is_endless {
+            u32::MAX
+        } else {
+            self.patience.looks()
+        };
         let mut backoff = Backoff::default();
         let mut watch = 0;
         while is_endless || backoff.0 < budget {

@@ -40,14 +40,14 @@ fn first_epoch() -> u32 {
         page = match new_page() {
             Ok(page) => page,
             // Out of memory for one page: the epoch falls back to the process id, asked each time.
-            Err(_) => return std::process::id() | 1 << 31,
+            Err(_) => return std::process::id() | (1 << 31),
         };
         PAGE.store(page, Ordering::Release);
     }
     // SAFETY: mapped by `new_page`, here or in an ancestor; a wiped page is still mapped.
     let word = unsafe { &*page };
     if word.load(Ordering::Relaxed) == 0 {
-        let next = (LAST.load(Ordering::Relaxed) + 1) & (1 << 31) - 1;
+        let next = (LAST.load(Ordering::Relaxed) + 1) & ((1 << 31) - 1);
         LAST.store(next.max(1), Ordering::Relaxed);
         word.store(next.max(1), Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
 //! What a process tells about itself, for people to read. Nothing here decides who is alive.
 
-use std::fs;
+use std::{fs, sync::OnceLock};
 
 /// This process, as `ps` would show it.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +46,17 @@ fn start_ticks() -> u64 {
         .unwrap_or(0)
 }
 
-/// How many cores this process may run on.
-pub(crate) fn usable_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// How many cores the machine has. Not how many this thread may run on: its peers may run on the others.
+pub(crate) fn cores() -> u32 {
+    static CORES: OnceLock<u32> = OnceLock::new();
+    *CORES.get_or_init(|| {
+        let online = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN);
+        online
+            .ok()
+            .flatten()
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(1)
+    })
 }
 
 /// Identifies this boot of the kernel; zero when it cannot be read.

@@ -48,7 +48,7 @@ use crate::{
     error::Damage,
     object::participant::{Dead, OWNER_BITS, Owner},
     os::copy,
-    prim::{Acquire, AtomicU64, Relaxed, Release},
+    prim::{Acquire, AtomicU64, Relaxed, Release, Witnesses},
     region::{CacheLine, One, OutOfBounds, Planner, Region, Span},
 };
 use std::sync::Arc;
@@ -236,6 +236,8 @@ pub(crate) struct Slab {
     links: Span<AtomicU64>,
     places: Span<AtomicU64>,
     data: Span<AtomicU64>,
+    /// One for each block's data.
+    witnesses: Witnesses,
 }
 
 impl Slab {
@@ -251,6 +253,7 @@ impl Slab {
             links: region.span(at.links, geometry.blocks)?,
             places: region.span(at.places, geometry.blocks)?,
             data: region.span(at.data, geometry.bytes() / 8)?,
+            witnesses: Witnesses::new(geometry.blocks),
         })
     }
 
@@ -267,6 +270,7 @@ impl Slab {
         for (i, &(block, meta)) in owned.blocks.iter().enumerate() {
             let next = owned.blocks.get(i + 1).map(|&(next, _)| next);
             self.links[block as usize].store(Link::new(meta.generation(), head, next).0, Relaxed);
+            self.witnesses.write(block as usize);
             copy::into_shared(
                 self.block(block as usize),
                 pieces.next().unwrap_or_default(),
@@ -372,6 +376,7 @@ impl Slab {
         let mut left = length;
         for &(block, _) in &owned.blocks {
             let piece = left.min(self.geometry.block_bytes);
+            self.witnesses.read(block as usize);
             copy::out_of_shared(self.block(block as usize), piece, out);
             left -= piece;
         }

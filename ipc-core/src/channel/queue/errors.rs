@@ -54,12 +54,13 @@ macro_rules! put_error {
             }
 
             /// Pairs the message with the reason.
+            #[cold]
             pub(super) fn new(value: T, refused: Refused) -> Self {
                 match refused {
                     $(Refused::GaveUp => Self::$gave_up(value),)?
                     Refused::TooLarge { len, max } => Self::TooLarge { value, len, max },
                     Refused::Encode(error) => Self::Encode { value, error },
-                    Refused::Failed(error) => Self::Failed { value, error },
+                    Refused::Failed(error) => Self::Failed { value, error: *error },
                     #[allow(unreachable_patterns, reason = "where the caller never gives up")]
                     Refused::Closed | Refused::GaveUp => Self::Closed(value),
                 }
@@ -110,14 +111,14 @@ put_error! {
     }
 }
 
-/// A put's failure without the message.
+/// A put's failure without the message. Small, because the compiler moves results around before it looks at them.
 #[derive(Debug)]
 pub(super) enum Refused {
     GaveUp,
     Closed,
     TooLarge { len: usize, max: usize },
     Encode(EncodeError),
-    Failed(Error),
+    Failed(Box<Error>),
 }
 
 /// Why [`Queue::put_many`](crate::Queue::put_many) stopped.

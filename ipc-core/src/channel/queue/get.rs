@@ -190,6 +190,7 @@ impl Ring {
         out: &mut Vec<u8>,
     ) -> Result<(), Damage> {
         let cell = self.cell(taken.position)?;
+        self.witnesses.read(self.index(taken.position));
         match self.contents(cell)? {
             Contents::Inline(length) => {
                 copy::out_of_shared(&cell[HEAD_WORDS..], length, out);
@@ -212,6 +213,7 @@ impl Ring {
         large: &mut Vec<u8>,
     ) -> Result<Option<usize>, Damage> {
         let cell = self.cell(taken.position)?;
+        self.witnesses.read(self.index(taken.position));
         let length = cell[1].load(Relaxed);
         if length <= self.geometry.inline_bytes as u64 {
             let length = copy::out_to_slice(&cell[HEAD_WORDS..], length as usize, out);

@@ -257,10 +257,10 @@ impl<T: Message> Queue<T> {
     /// [`GetError::Closed`] once the queue is closed and every message was got.
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
-        match self.get_until(Deadline::NEVER) {
-            Ok(value) => Ok(value),
-            Err(Unmet::Error(e)) => Err(e),
-            Err(Unmet::GaveUp) => unreachable!("a wait without a deadline does not give up"),
+        let mut value = None;
+        match self.get_until(Deadline::NEVER, &mut value) {
+            Err(Unmet::Error(e)) => Err(*e),
+            _ => value.ok_or(GetError::Closed), // GaveUp: a wait without a deadline does not
         }
     }
 
@@ -271,10 +271,11 @@ impl<T: Message> Queue<T> {
     /// [`TryGetError`].
     #[inline]
     pub fn try_get(&self) -> Result<T, TryGetError> {
-        self.core.try_get().map_err(|unmet| match unmet {
-            Unmet::GaveUp => TryGetError::Empty,
-            Unmet::Error(e) => e.into(),
-        })
+        let mut value = None;
+        match self.core.try_get(&mut value) {
+            Err(Unmet::Error(e)) => Err((*e).into()),
+            _ => value.ok_or(TryGetError::Empty),
+        }
     }
 
     /// Gets the oldest message; blocks for at most `timeout` while there is none.
@@ -283,17 +284,17 @@ impl<T: Message> Queue<T> {
     ///
     /// [`GetTimeoutError`].
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
-        self.get_until(Deadline::after(timeout))
-            .map_err(|unmet| match unmet {
-                Unmet::GaveUp => GetTimeoutError::Timeout,
-                Unmet::Error(e) => e.into(),
-            })
+        let mut value = None;
+        match self.get_until(Deadline::after(timeout), &mut value) {
+            Err(Unmet::Error(e)) => Err((*e).into()),
+            _ => value.ok_or(GetTimeoutError::Timeout),
+        }
     }
 
     #[inline]
-    fn get_until(&self, deadline: Deadline) -> Result<T, Unmet> {
+    fn get_until(&self, deadline: Deadline, value: &mut Option<T>) -> Result<(), Unmet> {
         self.core
-            .wait_to_get(self.wait, deadline, || self.core.try_get())
+            .wait_to_get(self.wait, deadline, || self.core.try_get(value))
     }
 
     /// Gets up to `max` of the oldest messages; blocks while there is none. Returns at least one, unless `max` is 0.
@@ -308,7 +309,7 @@ impl<T: Message> Queue<T> {
             .core
             .wait_to_get(self.wait, Deadline::NEVER, || self.core.try_get_many(max));
         got.map_err(|unmet| match unmet {
-            Unmet::Error(e) => e,
+            Unmet::Error(e) => *e,
             Unmet::GaveUp => unreachable!("a wait without a deadline does not give up"),
         })
     }
@@ -321,7 +322,7 @@ impl<T: Message> Queue<T> {
     pub fn try_get_many(&self, max: usize) -> Result<Vec<T>, TryGetError> {
         self.core.try_get_many(max).map_err(|unmet| match unmet {
             Unmet::GaveUp => TryGetError::Empty,
-            Unmet::Error(e) => e.into(),
+            Unmet::Error(e) => (*e).into(),
         })
     }
 
@@ -332,14 +333,18 @@ impl<T: Message> Queue<T> {
     /// [`TryGetError`].
     pub fn peek(&self) -> Result<T, TryGetError> {
         let core = &*self.core;
-        core.check()?;
+        core.check().map_err(|e| TryGetError::Failed(*e))?;
         let mut bytes = Vec::new();
         let is_closed = core.ring.is_closed();
         match core.ring.peek(&mut bytes) {
-            Ok(true) => Ok(T::decode(Received::Owned(bytes))?),
+            Ok(true) => {
+                let mut value = None;
+                T::decode(Received::Owned(bytes), &mut value)?;
+                value.ok_or(TryGetError::Empty)
+            }
             Ok(false) if is_closed && core.ring.is_empty() => Err(TryGetError::Closed),
             Ok(false) => Err(TryGetError::Empty),
-            Err(damage) => Err(core.remember(damage).into()),
+            Err(damage) => Err(TryGetError::Failed(*core.remember(damage))),
         }
     }
 
@@ -370,7 +375,7 @@ impl Queue<Bytes> {
             self.core.try_get_into(buffer)
         });
         got.map_err(|unmet| match unmet {
-            Unmet::Error(e) => e,
+            Unmet::Error(e) => *e,
             Unmet::GaveUp => unreachable!("a wait without a deadline does not give up"),
         })
     }
@@ -456,16 +461,24 @@ impl<T> Queue<T> {
     }
 }
 
-/// Why there is no message.
+/// Why there is no message. Small, as [`Refused`] is.
 #[derive(Debug)]
 enum Unmet {
     GaveUp,
-    Error(GetError),
+    Error(Box<GetError>),
 }
 
-impl From<Error> for Unmet {
-    fn from(e: Error) -> Self {
-        Self::Error(GetError::Failed(e))
+impl From<GetError> for Unmet {
+    #[cold]
+    fn from(e: GetError) -> Self {
+        Self::Error(Box::new(e))
+    }
+}
+
+impl From<Box<Error>> for Unmet {
+    #[cold]
+    fn from(e: Box<Error>) -> Self {
+        GetError::Failed(*e).into()
     }
 }
 
@@ -507,7 +520,12 @@ impl Core {
             Ok(Err(refusal)) => Attempt::Done(Err(self.refused(refusal, bytes.len()))),
             Err(e) => Attempt::Done(Err(Refused::Failed(e))),
         };
-        let look = || self.object.look().err().map(|e| Err(Refused::Failed(e)));
+        let look = || {
+            self.object
+                .look()
+                .err()
+                .map(|e| Err(Refused::Failed(Box::new(e))))
+        };
         let waiting = Waiting {
             strategy,
             patience: &self.put_patience,
@@ -562,15 +580,15 @@ impl Core {
     // ---- get
 
     #[inline]
-    fn try_get<T: Message>(&self) -> Result<T, Unmet> {
+    fn try_get<T: Message>(&self, value: &mut Option<T>) -> Result<(), Unmet> {
         let me = self.ready()?;
         let mut taken = self
             .ring
             .try_take(me)
             .map_err(|refusal| self.unmet(refusal))?;
-        let value = self.receive(me, &mut taken)?;
+        let received = self.receive(me, &mut taken, value)?;
         self.deliver(taken)?;
-        value.map_err(Unmet::Error)
+        received.map_err(Unmet::from)
     }
 
     /// The value of a claimed message; what makes it unusable is the inner error.
@@ -579,7 +597,8 @@ impl Core {
         &self,
         me: Owner,
         taken: &mut Taken,
-    ) -> Result<Result<T, GetError>, Error> {
+        value: &mut Option<T>,
+    ) -> Result<Result<(), GetError>, Box<Error>> {
         let mut short = [0; MOST_INLINE];
         let mut large = Vec::new();
         let received = match self.ring.read_short(me, taken, &mut short, &mut large) {
@@ -587,7 +606,7 @@ impl Core {
             Ok(None) => Received::Owned(large),
             Err(damage) => return Err(self.remember(damage)),
         };
-        Ok(T::decode(received).map_err(GetError::Decode))
+        Ok(T::decode(received, value).map_err(GetError::Decode))
     }
 
     fn try_get_into(&self, buffer: &mut Vec<u8>) -> Result<usize, Unmet> {
@@ -606,7 +625,7 @@ impl Core {
 
     /// Commits a get.
     #[inline]
-    fn deliver(&self, taken: Taken) -> Result<(), Error> {
+    fn deliver(&self, taken: Taken) -> Result<(), Box<Error>> {
         let done = self
             .ring
             .finish(&taken)
@@ -628,8 +647,9 @@ impl Core {
                 Err(GetRefusal::Damage(damage)) => return Err(self.remember(damage).into()),
             };
             from = self.ring.behind(&next, from);
-            match self.receive(me, &mut next)? {
-                Ok(value) => values.push(value),
+            let mut value = None;
+            match self.receive(me, &mut next, &mut value)? {
+                Ok(()) => values.extend(value),
                 Err(e) if taken.is_empty() => {
                     first_error = Some(e);
                     taken.push(next);
@@ -653,7 +673,7 @@ impl Core {
         self.ring
             .announce_gets(&taken)
             .map_err(|damage| self.remember(damage))?;
-        first_error.map_or(Ok(values), |e| Err(Unmet::Error(e)))
+        first_error.map_or(Ok(values), |e| Err(e.into()))
     }
 
     #[inline]
@@ -672,7 +692,7 @@ impl Core {
             Err(Unmet::GaveUp) => Attempt::Blocked(items),
             met => Attempt::Done(met),
         };
-        let look = || self.object.look().err().map(|e| Err(e.into()));
+        let look = || self.object.look().err().map(|e| Err(Box::new(e).into()));
         let waiting = Waiting {
             strategy,
             patience: &self.get_patience,
@@ -685,7 +705,7 @@ impl Core {
     fn unmet(&self, refusal: GetRefusal) -> Unmet {
         match refusal {
             GetRefusal::Empty => Unmet::GaveUp,
-            GetRefusal::Closed => Unmet::Error(GetError::Closed),
+            GetRefusal::Closed => GetError::Closed.into(),
             GetRefusal::Damage(damage) => self.remember(damage).into(),
         }
     }
@@ -694,22 +714,25 @@ impl Core {
 
     /// This process's place among the participants, unless the queue is known to be damaged.
     #[inline]
-    fn ready(&self) -> Result<Owner> {
+    fn ready(&self) -> Result<Owner, Box<Error>> {
         self.check()?;
-        self.object.owner()
+        match self.object.owner() {
+            Some(me) => Ok(me),
+            None => self.object.attach().map_err(Box::new),
+        }
     }
 
     #[inline]
-    fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<(), Box<Error>> {
         match self.damage.get() {
             None => Ok(()),
-            Some(damage) => Err(damage.of(self.object.label())),
+            Some(&damage) => Err(self.remember(damage)),
         }
     }
 
     #[cold]
-    fn remember(&self, damage: Damage) -> Error {
-        self.damage.get_or_init(|| damage).of(self.object.label())
+    fn remember(&self, damage: Damage) -> Box<Error> {
+        Box::new(self.damage.get_or_init(|| damage).of(self.object.label()))
     }
 }
 

@@ -117,6 +117,13 @@ impl World {
         self.dead.fetch_or(1 << slot, Release);
     }
 
+    /// Sweeps until somebody was found dead.
+    fn sweep_a_death(&self) {
+        while self.participants.sweep(&self.ring).unwrap() == 0 {
+            thread::yield_now();
+        }
+    }
+
     fn sweep(&self) {
         self.participants.sweep(&self.ring).unwrap();
     }
@@ -246,6 +253,106 @@ fn nothing_is_put_after_somebody_was_told_that_the_queue_is_closed() {
 }
 
 #[test]
+fn the_messages_of_who_closes_come_before_the_end() {
+    explore(3, || {
+        let w = world(2, 0);
+        let closer = Arc::clone(&w);
+        let c = thread::spawn(move || {
+            closer.put(0, 1).unwrap();
+            closer.ring.close();
+        });
+        assert_eq!(w.get_asleep(1), Ok(1));
+        assert_eq!(w.get_asleep(1), Err(GetRefusal::Closed));
+        c.join().unwrap();
+    });
+}
+
+#[test]
+fn a_put_behind_a_finished_one_is_not_got_first_whoever_moved_the_tail() {
+    explore(2, || {
+        let w = world(3, 0);
+        let first = w.ring.claim_for_model(owner(0));
+        let producer = Arc::clone(&w);
+        let p = thread::spawn(move || {
+            producer.ring.fill_for_model(first, 1);
+            let second = producer.ring.claim_for_model(owner(0));
+            producer.ring.fill_for_model(second, 2); // finished but for moving the tail
+        });
+        let helper = Arc::clone(&w);
+        let h = thread::spawn(move || helper.put(1, 9).unwrap());
+        match w.get(2) {
+            Ok(1 | 9) | Err(GetRefusal::Empty) => {}
+            other => panic!("overtaken: {other:?}"),
+        }
+        p.join().unwrap();
+        h.join().unwrap();
+    });
+}
+
+#[test]
+fn no_wake_is_lost_by_a_putter_that_waits_for_blocks() {
+    explore(3, || {
+        let w = world(2, 1);
+        w.put_large(0, 1).unwrap();
+        let consumer = Arc::clone(&w);
+        let t = thread::spawn(move || assert_eq!(consumer.get_patiently(1), 1));
+        let patience = Patience::new();
+        let waiting = Waiting {
+            strategy: WaitStrategy::Sleep,
+            patience: &patience,
+            deadline: Deadline::NEVER,
+        };
+        let attempt = || match w.put_large(0, 2) {
+            Err(PutRefusal::NoBlocks) => Attempt::Blocked(&w.ring.gate().blocks),
+            met => Attempt::Done(met),
+        };
+        waiting.until(attempt, || None).unwrap().unwrap();
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_dead_consumers_message_is_read_again_before_its_cell_is_written() {
+    explore(2, || {
+        let w = world(1, 0);
+        w.put(0, 1).unwrap();
+        let victim = Arc::clone(&w);
+        let v = thread::spawn(move || {
+            let mut taken = victim.ring.try_take(owner(0)).unwrap();
+            victim
+                .ring
+                .read(owner(0), &mut taken, &mut Vec::new())
+                .unwrap();
+            victim.die(0);
+        });
+        let sweeper = Arc::clone(&w);
+        let s = thread::spawn(move || sweeper.sweep_a_death());
+        assert_eq!(w.get_patiently(1), 1);
+        w.put(2, 2).unwrap();
+        v.join().unwrap();
+        s.join().unwrap();
+    });
+}
+
+#[test]
+fn a_dead_producers_cell_is_written_only_after_its_death() {
+    explore(2, || {
+        let w = world(1, 0);
+        let victim = Arc::clone(&w);
+        let v = thread::spawn(move || {
+            victim.ring.claim_for_model(owner(0));
+            victim.die(0);
+        });
+        let sweeper = Arc::clone(&w);
+        let s = thread::spawn(move || sweeper.sweep_a_death());
+        s.join().unwrap();
+        w.put_patiently(1, 9);
+        v.join().unwrap();
+        assert_eq!(w.get(2), Ok(9));
+    });
+}
+
+#[test]
 fn the_message_of_a_dead_consumer_is_delivered_once() {
     explore(2, || {
         let w = world(2, 0);
@@ -340,6 +447,60 @@ fn a_new_participant_starts_after_the_repairs_of_the_last() {
         if w.participants.occupy_for_model(0).is_some() {
             assert_eq!(w.put(0, 3), Ok(()));
             assert_eq!(w.ring.first_ctl_for_model(), Ctl::full(1));
+        }
+        s.join().unwrap();
+    });
+}
+
+#[test]
+fn a_message_that_was_put_back_is_found() {
+    explore(2, || {
+        let w = world(1, 0);
+        w.put(0, 1).unwrap();
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            if let Ok(mut taken) = other.ring.try_take(owner(0)) {
+                other
+                    .ring
+                    .read(owner(0), &mut taken, &mut Vec::new())
+                    .unwrap();
+                other.ring.put_back(&taken).unwrap();
+            }
+        });
+        assert_eq!(w.get_patiently(1), 1);
+        w.put(1, 2).unwrap();
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn getting_an_orphan_wakes_a_putter() {
+    explore(3, || {
+        let w = world(1, 0);
+        w.put(0, 1).unwrap();
+        let taken = w.ring.try_take(owner(0)).unwrap();
+        w.ring.put_back(&taken).unwrap();
+        let consumer = Arc::clone(&w);
+        let t = thread::spawn(move || assert_eq!(consumer.get_patiently(1), 1));
+        w.put_asleep(0, 2);
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_slow_sweeper_does_not_rob_the_next_participant() {
+    explore(3, || {
+        let w = world(2, 0);
+        w.ring.claim_for_model(owner(0));
+        w.die(0);
+        let slow = Arc::clone(&w);
+        let s = thread::spawn(move || slow.sweep());
+        w.sweep();
+        w.dead.fetch_and(!1, Release);
+        if w.participants.occupy_for_model(0).is_some() {
+            let position = w.ring.claim_for_model(owner(0));
+            w.ring.commit_for_model(position, 5);
+            assert_eq!(w.get_patiently(1), 5);
         }
         s.join().unwrap();
     });

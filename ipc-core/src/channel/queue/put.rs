@@ -9,7 +9,7 @@ use crate::{
     error::Damage,
     object::participant::Owner,
     os::copy,
-    prim::{self, Acquire, Relaxed, Release},
+    prim::{self, AcqRel, Acquire, Relaxed, Release},
     slab::{AllocError, Chain, Owned},
 };
 
@@ -79,8 +79,7 @@ impl Ring {
             && let Parcel::Large(_, owned) = &parcel
         {
             slab.free(owned)?;
-            prim::full_fence();
-            self.gate().blocks.wake_all();
+            self.gate().blocks.wake_all(); // freeing ended in a read-modify-write
         }
         posted
     }
@@ -92,10 +91,12 @@ impl Ring {
         let cell = self.cell(position)?;
         prim::full_fence_after_rmw(); // O4
         if self.gate().closed.load(Relaxed) != 0 {
-            cell[0].store(Ctl::tomb(self.lap(position)).0, Release);
+            // Relaxed: nothing was written to this cell, and nothing ever will be.
+            cell[0].store(Ctl::tomb(self.lap(position)).0, Relaxed);
             self.announce_puts(self.next(position), u32::MAX);
             return Err(PutRefusal::Closed); // I4
         }
+        self.witnesses.write(self.index(position));
         match parcel {
             Parcel::Inline(bytes) => {
                 cell[1].store(bytes.len() as u64, Relaxed);
@@ -123,7 +124,7 @@ impl Ring {
         let cell = self.cell(from)?;
         // Without a look first: a failed look would fetch the line twice.
         let claim =
-            cell[0].compare_exchange(Ctl::free(lap).0, Ctl::writing(lap, me).0, Acquire, Relaxed); // O2
+            cell[0].compare_exchange(Ctl::free(lap).0, Ctl::writing(lap, me).0, AcqRel, Relaxed); // O2, O3
         if claim.is_ok() {
             Ok(from)
         } else {
@@ -137,16 +138,16 @@ impl Ring {
         for _ in 0..self.budget() {
             let lap = self.lap(position);
             let cell = self.cell(position)?;
-            let seen = Ctl(cell[0].load(Relaxed));
+            let seen = Ctl(cell[0].load(Acquire)); // O3
             let state = seen.state().ok_or(Damage("a cell is in no known state"))?;
             match (seen.pass(lap), state) {
                 (Pass::Same, State::Free) => {
                     let mine = Ctl::writing(lap, me);
                     if cell[0]
-                        .compare_exchange(seen.0, mine.0, Acquire, Relaxed)
+                        .compare_exchange(seen.0, mine.0, AcqRel, Relaxed)
                         .is_ok()
                     {
-                        return Ok(position); // O2
+                        return Ok(position); // O2, O3
                     }
                 }
                 (Pass::Same | Pass::Later, _) => {

@@ -7,13 +7,14 @@ use super::{
 use crate::{
     error::Damage,
     object::participant::{Dead, Repair},
-    prim::{self, AcqRel, Acquire, Relaxed, Release},
+    prim::{Acquire, Relaxed, Release},
 };
 
 impl Repair for Ring {
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
         let mut has_orphans = false;
         for word in self.ctls() {
+            // Acquire: `still` must not be asked before this look (participant I3).
             let seen = Ctl(word.load(Acquire));
             let next = match seen.state() {
                 Some(State::Orphan) => {
@@ -28,7 +29,7 @@ impl Repair for Ring {
                 return Ok(()); // another sweeper has finished
             }
             let is_done = word
-                .compare_exchange(seen.0, next.0, AcqRel, Relaxed)
+                .compare_exchange(seen.0, next.0, Release, Relaxed)
                 .is_ok();
             has_orphans |= is_done && next.state() == Some(State::Orphan);
         }
@@ -42,7 +43,6 @@ impl Repair for Ring {
     }
 
     fn wake_all(&self) {
-        prim::full_fence();
         let gate = self.gate();
         gate.items.wake_all();
         gate.space.wake_all();
@@ -54,7 +54,7 @@ impl Ring {
     /// Whether the position refers to the chain that was published there.
     fn refers(&self, position: u64) -> bool {
         self.cell(position).is_ok_and(|cell| {
-            let seen = Ctl(cell[0].load(Acquire)); // O1
+            let seen = Ctl(cell[0].load(Relaxed)); // a stale look leaves the block, or its exchange fails
             seen.pass(self.lap(position)) == Pass::Same
                 && matches!(
                     seen.state(),

@@ -35,8 +35,10 @@
 //!
 //! * O1. `ctl` store(Release) FULL → `ctl` load or exchange(Acquire): the message is seen whole.
 //! * O2. `ctl` store(Release) FREE → `ctl` exchange(Acquire) WRITING: the next message is written after the last was read.
-//! * O3. `tail` fetch_max(Release) → `tail` load(Acquire) in `claim_past`: cells before that tail are seen claimed.
-//! * O4. `closed` swap, claim of a cell: full fences on both sides make I4 of them.
+//! * O3. claim(Release) → load(Acquire) by who moves `tail`(Release) → `tail` load(Acquire) in `claim_past`: what was
+//!   finished before the claims that this tail covers is seen finished.
+//! * O4. A put claims, fences and looks at `closed`; a get looks at `closed`, fences and looks at every cell. One of the two
+//!   sees the other (I4). `closed` swap(Release): who sees it and fences also sees the closer's own puts.
 //! * O5. `orphans` fetch_add(Release) → load(Acquire): who sees the count sees the cell.
 //!
 //! `head` and `tail` are otherwise Relaxed (hints). The commit is a store, not an exchange: nobody but a repairer changes
@@ -66,7 +68,7 @@ use super::{
 use crate::{
     error::Damage,
     object::{participant::Repair, wait::WaitWord},
-    prim::{self, AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed},
+    prim::{self, AcqRel, AtomicU32, AtomicU64, Relaxed, Release},
     region::{CacheLine, One, OutOfBounds, Region, Shared, Span},
     slab::Slab,
 };
@@ -112,6 +114,8 @@ pub(crate) struct Ring {
     pub(super) gate: One<CacheLine<Gate>>,
     pub(super) cells: Span<AtomicU64>,
     pub(super) slab: Option<Slab>,
+    /// One for each cell's payload.
+    pub(super) witnesses: prim::Witnesses,
 }
 
 impl Ring {
@@ -134,6 +138,7 @@ impl Ring {
                     .slab
                     .map(|at| Slab::new(region, at, geometry.slab))
                     .transpose()?,
+                witnesses: prim::Witnesses::new(geometry.capacity),
             })
         };
         build().map_err(|OutOfBounds| Damage("the file is smaller than its geometry says"))
@@ -164,12 +169,17 @@ impl Ring {
         position >> self.shift
     }
 
+    /// Number of the cell that `position` falls on.
+    #[inline]
+    pub(super) fn index(&self, position: u64) -> usize {
+        (position & ((1 << self.shift) - 1)) as usize
+    }
+
     /// The cell that `position` falls on; a position from shared memory may fall beside all of them.
     #[inline]
     pub(super) fn cell(&self, position: u64) -> Result<&[AtomicU64], Damage> {
-        let index = (position & ((1 << self.shift) - 1)) as usize;
         let stride = self.geometry.stride();
-        let start = index * stride;
+        let start = self.index(position) * stride;
         self.cells
             .get(start..start + stride)
             .ok_or(Damage("a counter points beside the cells"))
@@ -197,7 +207,7 @@ impl Ring {
     /// Moves a hint by one; somebody else may have.
     #[inline]
     pub(super) fn advance(&self, hint: &AtomicU64, from: u64, to: u64) {
-        let _ = hint.compare_exchange(from, to, AcqRel, Relaxed); // O3
+        let _ = hint.compare_exchange(from, to, Release, Relaxed); // O3
     }
 
     /// TOMB → FREE for the next pass.
@@ -214,13 +224,12 @@ impl Ring {
 
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        self.gate().closed.load(Acquire) != 0
+        self.gate().closed.load(Relaxed) != 0
     }
 
     /// Lets no further put succeed, in any process.
     pub(crate) fn close(&self) {
-        self.gate().closed.swap(1, AcqRel);
-        prim::full_fence_after_rmw(); // O4
+        self.gate().closed.swap(1, Release); // O4: after the puts of the caller
         self.wake_all();
     }
 
@@ -305,15 +314,22 @@ mod on_heap {
 
         /// A put that got as far as its claim.
         pub(crate) fn claim_for_model(&self, me: Owner) -> u64 {
-            self.claim_put(me, self.tail()).unwrap()
+            let position = self.claim_put(me, self.tail()).unwrap();
+            self.witnesses.write(self.index(position));
+            position
         }
 
-        /// The rest of that put.
-        pub(crate) fn commit_for_model(&self, position: u64, value: u64) {
+        /// The rest of that put, but for telling anybody.
+        pub(crate) fn fill_for_model(&self, position: u64, value: u64) {
             let cell = self.cell(position).unwrap();
             cell[1].store(8, Relaxed);
             cell[2].store(value, Relaxed);
-            cell[0].store(Ctl::full(self.lap(position)).0, crate::prim::Release);
+            cell[0].store(Ctl::full(self.lap(position)).0, Release);
+        }
+
+        /// All of the rest of that put.
+        pub(crate) fn commit_for_model(&self, position: u64, value: u64) {
+            self.fill_for_model(position, value);
             self.announce_puts(self.next(position), 1);
         }
 
@@ -323,7 +339,7 @@ mod on_heap {
         }
 
         pub(crate) fn first_ctl_for_model(&self) -> Ctl {
-            Ctl(self.cells[0].load(Acquire))
+            Ctl(self.cells[0].load(crate::prim::Acquire))
         }
     }
 }
