@@ -123,7 +123,7 @@ impl Namespace {
             Kind::Queue => Some(queue_stat(&label, &region, &facts)?),
             Kind::Unknown(_) => None,
         };
-        Ok(Inspection {
+        let inspection = Inspection {
             name: name.to_owned(),
             kind,
             layout_version: facts.version,
@@ -142,7 +142,14 @@ impl Namespace {
                 .collect(),
             queue,
             type_name: facts.type_name,
-        })
+        };
+        if region.is_cut() {
+            return Err(corrupt(
+                &label,
+                "its file was cut short while it was looked at",
+            ));
+        }
+        Ok(inspection)
     }
 
     /// Repairs what dead participants left in an object. Returns how many there were.

@@ -22,6 +22,7 @@ use std::{
     os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use super::{
@@ -37,7 +38,7 @@ use crate::{
     error::{Damage, Error, Result},
     os::{
         clock,
-        file::{self, Inode, Unpublished},
+        file::{self, HALF_MADE, Inode, Unpublished},
         fork, map,
         process::{self, Me},
         token::{self, Claim, Token},
@@ -53,6 +54,8 @@ use crate::{
 const IS_EPHEMERAL: u32 = 1;
 /// Opening races with removal at most so often before we say so.
 const RETRIES: u32 = 100;
+/// Younger half-made files are left alone.
+const HALF_MADE_AT_LEAST: Duration = Duration::from_secs(60);
 /// At most so often does one process look for ephemeral objects of the dead.
 const COLLECT_EVERY_NS: u64 = 1_000_000_000;
 
@@ -65,14 +68,16 @@ pub(crate) struct Species<'a> {
 }
 
 /// How an object is made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Recipe {
+#[derive(Clone, Copy)]
+pub(crate) struct Recipe<'a> {
     pub(crate) geometry: [u64; 8],
     pub(crate) participants: u32,
     /// Size of the whole file.
     pub(crate) bytes: usize,
     pub(crate) mode: u32,
     pub(crate) group: Option<u32>,
+    /// Begins the life of the structure behind the header.
+    pub(crate) place: &'a dyn Fn(&mut Fresh) -> Result<(), OutOfBounds>,
 }
 
 /// Plans header and slots; the structure comes behind them.
@@ -124,7 +129,7 @@ impl Object {
         path: PathBuf,
         is_ephemeral: bool,
         species: Species<'_>,
-        recipe: &Recipe,
+        recipe: &Recipe<'_>,
         build: Build<'_, S>,
     ) -> Result<(Arc<Self>, Arc<S>)> {
         let label = path.to_string_lossy().into_owned();
@@ -144,9 +149,11 @@ impl Object {
         };
         let (unpublished, map) =
             make().map_err(|(operation, e)| creation_error(&label, dir, recipe, operation, &e))?;
-        let region = Fresh::mapped(map)
-            .map_err(|OutOfBounds| Damage("the mapping is empty").of(&label))?
-            .share();
+        let out_of_bounds = |OutOfBounds| Damage("the file is smaller than its parts").of(&label);
+        let mut fresh = Fresh::mapped(map).map_err(out_of_bounds)?;
+        place_header(&mut fresh, recipe.participants).map_err(out_of_bounds)?;
+        (recipe.place)(&mut fresh).map_err(out_of_bounds)?;
+        let region = fresh.share();
         let facts = Facts {
             version: LAYOUT_VERSION,
             word: WORD,
@@ -159,7 +166,6 @@ impl Object {
             type_hash: hash(type_name),
             type_name: type_name.to_owned(),
         };
-        let out_of_bounds = |OutOfBounds| Damage("the file is smaller than its header").of(&label);
         region
             .one::<Identity>(0)
             .map_err(out_of_bounds)?
@@ -350,6 +356,12 @@ impl Object {
         }
     }
 
+    /// Whether a peer cut the object's file short while it is in use here.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.region.is_cut()
+    }
+
     /// The path under which the object was created or opened.
     pub(crate) fn label(&self) -> &str {
         &self.label
@@ -362,10 +374,6 @@ impl Object {
         } else {
             self.path.file_name()?.to_str()
         }
-    }
-
-    pub(crate) fn facts(&self) -> &Facts {
-        &self.facts
     }
 
     /// Removes the object's name if it still means this object.
@@ -575,7 +583,7 @@ fn open_error(label: &str, e: &io::Error) -> Error {
 fn creation_error(
     label: &str,
     dir: &Path,
-    recipe: &Recipe,
+    recipe: &Recipe<'_>,
     operation: &'static str,
     e: &io::Error,
 ) -> Error {
@@ -638,15 +646,17 @@ fn living(file: &File) -> u32 {
     count().unwrap_or(0)
 }
 
-/// The size of the file at `path` if nobody is attached to it.
-pub(crate) fn bytes_if_unused(path: &Path) -> io::Result<Option<u64>> {
+/// The size of the nameless or half-made object at `path` if nobody is attached to it.
+pub(crate) fn bytes_if_abandoned(path: &Path) -> io::Result<Option<u64>> {
     let file = file::open(path)?;
-    let is_used = token::is_locked(file.as_fd(), EXISTENCE)?;
-    Ok(if is_used {
-        None
-    } else {
-        Some(file::facts(&file)?.bytes)
-    })
+    let facts = file::facts(&file)?;
+    let is_half_made = path
+        .file_name()
+        .is_some_and(|n| n.to_string_lossy().starts_with(HALF_MADE));
+    // Its creator attaches only once it is filled in.
+    let may_be_in_the_making = is_half_made && facts.age < HALF_MADE_AT_LEAST;
+    let is_used = may_be_in_the_making || token::is_locked(file.as_fd(), EXISTENCE)?;
+    Ok(if is_used { None } else { Some(facts.bytes) })
 }
 
 /// Collects ephemeral objects of the dead, now and then.
@@ -665,14 +675,12 @@ pub(crate) fn collect_sometimes(namespace: &Namespace) {
     }
 }
 
-#[cfg(any(test, loom))]
-pub(crate) fn place_header(fresh: &mut Fresh, participants: u32) {
-    let (_, offsets) = plan(participants).unwrap();
-    fresh.place::<Identity>(0, 1).unwrap();
-    fresh.place::<Census>(offsets.census, 1).unwrap();
-    fresh
-        .place::<Slot>(offsets.slots, participants as usize)
-        .unwrap();
+/// Begins the life of header and slots.
+pub(crate) fn place_header(fresh: &mut Fresh, participants: u32) -> Result<(), OutOfBounds> {
+    let (_, offsets) = plan(participants).ok_or(OutOfBounds)?;
+    fresh.place::<Identity>(0, 1)?;
+    fresh.place::<Census>(offsets.census, 1)?;
+    fresh.place::<Slot>(offsets.slots, participants as usize)
 }
 
 #[cfg(any(test, loom))]

@@ -160,7 +160,7 @@ impl Namespace {
         let mut found = Vec::new();
         for path in self.collectable()? {
             // What vanishes meanwhile was collected by somebody else.
-            if let Ok(Some(bytes)) = lifetime::bytes_if_unused(&path) {
+            if let Ok(Some(bytes)) = lifetime::bytes_if_abandoned(&path) {
                 found.push(Leftover { path, bytes });
             }
         }

@@ -11,7 +11,8 @@ use crate::prim::{AtomicU64, Relaxed};
 /// Up to here a loop over words is as fast as a string instruction, which takes some cycles to start.
 const SHORT: usize = 128;
 
-/// Writes `bytes` over the start of `words`, whose last word is padded with zeros. Returns whether they fit.
+/// Writes `bytes` over the start of `words`; what the last word holds behind them is unspecified. Returns whether they
+/// fit.
 #[inline]
 pub(crate) fn into_shared(words: &[AtomicU64], bytes: &[u8]) -> bool {
     if bytes.len() > words.len() * 8 {

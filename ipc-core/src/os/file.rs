@@ -6,6 +6,7 @@ use std::{
     os::fd::AsRawFd,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::{
@@ -187,6 +188,8 @@ pub(crate) struct Facts {
     pub(crate) mode: u32,
     pub(crate) links: u64,
     pub(crate) is_regular: bool,
+    /// Since the last write.
+    pub(crate) age: Duration,
 }
 
 impl From<fs::Metadata> for Facts {
@@ -202,6 +205,11 @@ impl From<fs::Metadata> for Facts {
             mode: m.mode() & 0o7777,
             links: m.nlink(),
             is_regular: m.is_file(),
+            age: m
+                .modified()
+                .ok()
+                .and_then(|at| at.elapsed().ok())
+                .unwrap_or_default(),
         }
     }
 }
@@ -245,4 +253,51 @@ pub(crate) fn is_network(dir: &Path) -> io::Result<bool> {
         0x0bd0_0bd0, // lustre
     ];
     Ok(NETWORK.contains(&nix::sys::statfs::statfs(dir)?.filesystem_type().0))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A directory of this test's own, gone with it.
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new() -> Self {
+            let dir = std::env::temp_dir().join(format!("ipc-file-{}", unique()));
+            make_dir(&dir, 0o700).unwrap();
+            Self(dir)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_file_has_its_name_once_and_only_when_published() {
+        let dir = Dir::new();
+        let path = dir.0.join("object");
+        type Make = fn(&Path) -> io::Result<Unpublished>;
+        for make in [Unpublished::new as Make, Unpublished::with_name as Make] {
+            let file = make(&dir.0).unwrap();
+            file.allocate(10_000).unwrap();
+            assert!(!path.exists());
+            file.publish(&path).unwrap();
+            assert_eq!(facts_at(&path).unwrap().bytes, 10_000);
+            let second = make(&dir.0).unwrap();
+            assert_eq!(
+                second.publish(&path).unwrap_err().kind(),
+                io::ErrorKind::AlreadyExists
+            );
+            fs::remove_file(&path).unwrap();
+            assert_eq!(
+                fs::read_dir(&dir.0).unwrap().count(),
+                0,
+                "nothing half-made stays"
+            );
+        }
+    }
 }

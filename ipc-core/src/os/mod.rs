@@ -7,4 +7,5 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod map;
 pub(crate) mod process;
+pub(crate) mod sigbus;
 pub(crate) mod token;

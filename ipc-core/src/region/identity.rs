@@ -24,7 +24,7 @@ use core::array;
 use super::Shared;
 use crate::prim::{AtomicU32, AtomicU64, Relaxed};
 
-/// The first eight bytes of every object. Its last digit changes with the layout of this header alone.
+/// The first eight bytes of every object, in every version.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipc-obj1");
 /// Changes with any shared layout: header, slots, or a structure.
 pub(crate) const LAYOUT_VERSION: u32 = 1;
@@ -54,7 +54,7 @@ pub(crate) struct Identity {
     type_name: [AtomicU64; NAME_BYTES / 8],
 }
 
-// The layout is an ABI between processes: a change here is a new MAGIC.
+// The layout is an ABI between processes: a change here is a new LAYOUT_VERSION, whose own place never changes.
 #[cfg(not(loom))]
 const _: () = assert!(
     core::mem::offset_of!(Identity, file_bytes) == 16

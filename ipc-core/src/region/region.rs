@@ -9,11 +9,14 @@
 #![allow(unsafe_code)]
 
 use core::{fmt, ops::Deref, ptr::NonNull};
-use std::{alloc, sync::Arc};
+use std::sync::Arc;
 
 use memmap2::MmapRaw;
 
-use crate::prim::{AtomicU32, AtomicU64};
+use crate::{
+    os::sigbus::Guard,
+    prim::{AtomicU32, AtomicU64},
+};
 
 /// Regions start on a boundary that suits everything we place in them.
 const ALIGN: usize = 4096;
@@ -53,8 +56,12 @@ unsafe impl<T: Shared, const N: usize> Shared for [T; N] {
 pub(crate) struct OutOfBounds;
 
 enum Backing {
-    Mapped { _map: MmapRaw },
-    Heap(alloc::Layout),
+    Mapped {
+        guard: Guard,
+        _map: MmapRaw,
+    },
+    #[cfg(any(test, loom))]
+    Heap(std::alloc::Layout),
 }
 
 /// Memory shared by every holder of the region.
@@ -84,8 +91,21 @@ impl Region {
         Ok(Arc::new(Self {
             base,
             length: map.len(),
-            backing: Backing::Mapped { _map: map },
+            backing: Backing::Mapped {
+                guard: Guard::new(base.addr().get(), map.len()),
+                _map: map,
+            },
         }))
+    }
+
+    /// Whether a peer cut the file short, so that some of this memory is no longer shared.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        match &self.backing {
+            Backing::Mapped { guard, .. } => guard.was_hit(),
+            #[cfg(any(test, loom))]
+            Backing::Heap(_) => false,
+        }
     }
 
     /// `count` values of `T`, `offset` bytes in.
@@ -117,11 +137,12 @@ impl Region {
     }
 }
 
+#[cfg(any(test, loom))]
 impl Drop for Region {
     fn drop(&mut self) {
         if let Backing::Heap(layout) = self.backing {
             // SAFETY: `Fresh::on_heap` allocated `base` with this layout.
-            unsafe { alloc::dealloc(self.base.as_ptr(), layout) };
+            unsafe { std::alloc::dealloc(self.base.as_ptr(), layout) };
         }
     }
 }
@@ -139,12 +160,12 @@ impl Fresh {
     /// Zeroed memory of this process alone.
     #[cfg(any(test, loom))]
     pub(crate) fn on_heap(length: usize) -> Result<Self, OutOfBounds> {
-        let layout = alloc::Layout::from_size_align(length, ALIGN).map_err(|_| OutOfBounds)?;
+        let layout = std::alloc::Layout::from_size_align(length, ALIGN).map_err(|_| OutOfBounds)?;
         if length == 0 {
             return Err(OutOfBounds);
         }
         // SAFETY: `layout` has a non-zero size.
-        let base = NonNull::new(unsafe { alloc::alloc_zeroed(layout) }).ok_or(OutOfBounds)?;
+        let base = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).ok_or(OutOfBounds)?;
         Ok(Self(Arc::new(Region {
             base,
             length,

@@ -49,7 +49,7 @@ use crate::{
     object::participant::{Dead, OWNER_BITS, Owner},
     os::copy,
     prim::{Acquire, AtomicU64, Relaxed, Release, Witnesses},
-    region::{CacheLine, One, OutOfBounds, Planner, Region, Span},
+    region::{CacheLine, Fresh, One, OutOfBounds, Planner, Region, Span},
 };
 use std::sync::Arc;
 
@@ -58,6 +58,9 @@ const FREE: u64 = 0;
 const OWNED: u64 = 1;
 const STATE: u64 = (1 << STATE_BITS) - 1;
 const GENERATION_SHIFT: u32 = STATE_BITS + OWNER_BITS;
+
+/// Where data of at least a page starts.
+const PAGE: usize = 4096;
 
 const INDEX_BITS: u32 = 24;
 const INDEX: u64 = (1 << INDEX_BITS) - 1;
@@ -184,17 +187,15 @@ impl Offsets {
             meta: planner.place::<AtomicU64>(geometry.blocks, 128)?,
             links: planner.place::<AtomicU64>(geometry.blocks, 128)?,
             places: planner.place::<AtomicU64>(geometry.blocks, 128)?,
-            data: planner
-                .place::<AtomicU64>(geometry.bytes() / 8, 4096.min(geometry.bytes().max(8)))?,
+            data: planner.place::<AtomicU64>(
+                geometry.bytes() / 8,
+                if geometry.bytes() < PAGE { 128 } else { PAGE },
+            )?,
         })
     }
 
-    #[cfg(any(test, loom))]
-    pub(crate) fn place(
-        self,
-        fresh: &mut crate::region::Fresh,
-        geometry: Geometry,
-    ) -> Result<(), OutOfBounds> {
+    /// Begins the life of the parts.
+    pub(crate) fn place(self, fresh: &mut Fresh, geometry: Geometry) -> Result<(), OutOfBounds> {
         fresh.place::<CacheLine<AtomicU64>>(self.cursor, 1)?;
         fresh.place::<AtomicU64>(self.meta, geometry.blocks)?;
         fresh.place::<AtomicU64>(self.links, geometry.blocks)?;

@@ -5,7 +5,7 @@ use crate::{
     error::Damage,
     object::lifetime,
     prim::AtomicU64,
-    region::{CacheLine, Planner},
+    region::{CacheLine, Fresh, OutOfBounds, Planner},
     slab,
 };
 
@@ -72,8 +72,7 @@ impl Geometry {
     }
 }
 
-/// Positions keep the index in their low bits; this many leave 32 bits for laps, enough for 43-bit laps' sake never to
-/// wrap before the lap in a cell does.
+/// Leaves at least 33 bits of a position for the lap.
 pub(crate) const MAX_CAPACITY: usize = 1 << 31;
 
 /// Where the parts lie.
@@ -111,4 +110,19 @@ fn plan_slab(planner: &mut Planner, geometry: slab::Geometry) -> Option<Option<s
 /// Bytes of the file that such a queue needs.
 pub(crate) fn file_bytes(geometry: Geometry, participants: u32) -> Option<usize> {
     plan(geometry, participants).map(|(_, end)| end)
+}
+
+/// Begins the life of the parts.
+pub(super) fn place(
+    fresh: &mut Fresh,
+    geometry: Geometry,
+    participants: u32,
+) -> Result<(), OutOfBounds> {
+    let (at, _) = plan(geometry, participants).ok_or(OutOfBounds)?;
+    fresh.place::<CacheLine<AtomicU64>>(at.tail, 1)?;
+    fresh.place::<CacheLine<AtomicU64>>(at.head, 1)?;
+    fresh.place::<CacheLine<Gate>>(at.gate, 1)?;
+    fresh.place::<AtomicU64>(at.cells, geometry.stride() * geometry.capacity)?;
+    at.slab
+        .map_or(Ok(()), |slab| slab.place(fresh, geometry.slab))
 }

@@ -15,6 +15,8 @@ mod ring;
 
 #[cfg(all(test, loom))]
 mod model;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use core::{fmt, marker::PhantomData};
 use std::{
@@ -44,6 +46,7 @@ use crate::{
     },
 };
 
+const CUT: Damage = Damage("its file was cut short while in use");
 /// How many puts of a batch may be unknown to others.
 const ANNOUNCE_EVERY: u32 = 64;
 
@@ -488,16 +491,17 @@ impl Core {
     #[inline]
     fn try_put(&self, bytes: &[u8]) -> Result<(), Refused> {
         let me = self.ready().map_err(Refused::Failed)?;
-        self.ring
-            .try_put(me, bytes)
-            .map_err(|refusal| self.refused(refusal, bytes.len()))
+        match self.ring.try_put(me, bytes) {
+            Ok(()) => self.check_whole().map_err(Refused::Failed),
+            Err(refusal) => Err(self.refused(refusal, bytes.len())),
+        }
     }
 
     #[inline]
     fn put(&self, bytes: &[u8], strategy: WaitStrategy, deadline: Deadline) -> Result<(), Refused> {
         let me = self.ready().map_err(Refused::Failed)?;
         match self.ring.try_put(me, bytes) {
-            Ok(()) => Ok(()),
+            Ok(()) => self.check_whole().map_err(Refused::Failed),
             Err(PutRefusal::Full | PutRefusal::NoBlocks) => {
                 self.wait_to_put(bytes, strategy, deadline)
             }
@@ -514,7 +518,7 @@ impl Core {
     ) -> Result<(), Refused> {
         let gate = self.ring.gate();
         let attempt = || match self.ready().map(|me| self.ring.try_put(me, bytes)) {
-            Ok(Ok(())) => Attempt::Done(Ok(())),
+            Ok(Ok(())) => Attempt::Done(self.check_whole().map_err(Refused::Failed)),
             Ok(Err(PutRefusal::Full)) => Attempt::Blocked(&gate.space),
             Ok(Err(PutRefusal::NoBlocks)) => Attempt::Blocked(&gate.blocks),
             Ok(Err(refusal)) => Attempt::Done(Err(self.refused(refusal, bytes.len()))),
@@ -547,6 +551,7 @@ impl Core {
             .put_at(me, now.next, bytes)
             .map_err(|refusal| self.refused(refusal, bytes.len()))?;
         now.count += 1;
+        self.check_whole().map_err(Refused::Failed)?;
         if now.count == ANNOUNCE_EVERY {
             self.ring.announce_puts(now.next, now.count);
             now.count = 0;
@@ -630,7 +635,8 @@ impl Core {
             .ring
             .finish(&taken)
             .and_then(|()| self.ring.announce_gets(&[taken]));
-        done.map_err(|damage| self.remember(damage))
+        done.map_err(|damage| self.remember(damage))?;
+        self.check_whole()
     }
 
     fn try_get_many<T: Message>(&self, max: usize) -> Result<Vec<T>, Unmet> {
@@ -673,6 +679,7 @@ impl Core {
         self.ring
             .announce_gets(&taken)
             .map_err(|damage| self.remember(damage))?;
+        self.check_whole()?;
         first_error.map_or(Ok(values), |e| Err(e.into()))
     }
 
@@ -724,9 +731,19 @@ impl Core {
 
     #[inline]
     fn check(&self) -> Result<(), Box<Error>> {
-        match self.damage.get() {
-            None => Ok(()),
-            Some(&damage) => Err(self.remember(damage)),
+        if let Some(&damage) = self.damage.get() {
+            return Err(self.remember(damage));
+        }
+        self.check_whole()
+    }
+
+    /// Whether what was just done was done to shared memory.
+    #[inline]
+    fn check_whole(&self) -> Result<(), Box<Error>> {
+        if self.object.is_cut() {
+            Err(self.remember(CUT))
+        } else {
+            Ok(())
         }
     }
 

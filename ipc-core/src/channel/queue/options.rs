@@ -198,6 +198,7 @@ impl<T: Message> QueueOptions<T> {
             bytes: geometry::file_bytes(shape, self.participants).ok_or_else(too_large)?,
             mode: self.mode,
             group: self.group,
+            place: &|fresh| geometry::place(fresh, shape, self.participants),
         };
         let (object, ring) = Object::create(
             path,

@@ -9,7 +9,7 @@ use crate::{
     error::Damage,
     object::participant::Owner,
     os::copy,
-    prim::{self, AcqRel, Acquire, Relaxed, Release},
+    prim::{self, Acquire, Relaxed, Release},
     slab::{AllocError, Chain, Owned},
 };
 
@@ -89,7 +89,7 @@ impl Ring {
     fn post(&self, me: Owner, from: u64, parcel: &Parcel<'_>) -> Result<u64, PutRefusal> {
         let position = self.claim_put(me, from)?;
         let cell = self.cell(position)?;
-        prim::full_fence_after_rmw(); // O4
+        prim::full_fence_after_rmw(); // O2, O4
         if self.gate().closed.load(Relaxed) != 0 {
             // Relaxed: nothing was written to this cell, and nothing ever will be.
             cell[0].store(Ctl::tomb(self.lap(position)).0, Relaxed);
@@ -124,7 +124,7 @@ impl Ring {
         let cell = self.cell(from)?;
         // Without a look first: a failed look would fetch the line twice.
         let claim =
-            cell[0].compare_exchange(Ctl::free(lap).0, Ctl::writing(lap, me).0, AcqRel, Relaxed); // O2, O3
+            cell[0].compare_exchange(Ctl::free(lap).0, Ctl::writing(lap, me).0, Release, Relaxed); // O3
         if claim.is_ok() {
             Ok(from)
         } else {
@@ -144,10 +144,10 @@ impl Ring {
                 (Pass::Same, State::Free) => {
                     let mine = Ctl::writing(lap, me);
                     if cell[0]
-                        .compare_exchange(seen.0, mine.0, AcqRel, Relaxed)
+                        .compare_exchange(seen.0, mine.0, Release, Relaxed)
                         .is_ok()
                     {
-                        return Ok(position); // O2, O3
+                        return Ok(position); // O3
                     }
                 }
                 (Pass::Same | Pass::Later, _) => {
