@@ -1,0 +1,91 @@
+//! Runs trials on damaged queues; `tests/corruption.rs` starts it, as a trial that goes wrong ends its process.
+//!
+//! `corruption_trial --directory /dev/shm/x --first 123 --count 1` runs the trial with seed 123 again.
+#![allow(unsafe_code)]
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use ipc_core::Bytes;
+use ipc_tests::corruption::snapshot::{Sample, Structured, snapshots};
+use ipc_tests::corruption::trial::{Bench, idle_share, run, run_live};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+
+/// What none of the trials' honest needs comes near.
+const MOST_MEMORY: u64 = 16 << 30;
+
+/// Damage queues and use them.
+#[derive(Debug, Parser)]
+struct Args {
+    /// An existing directory, for the objects and the file `progress`.
+    #[arg(long)]
+    directory: PathBuf,
+    /// Seed of the first trial.
+    #[arg(long)]
+    first: u64,
+    /// How many trials, each with the next seed.
+    #[arg(long, default_value_t = 1)]
+    count: u64,
+    /// Damage the queues while they are used, for so many milliseconds a trial.
+    #[arg(long)]
+    live: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    // Even seeds try bytes, odd ones a type that has to be decoded.
+    match trials(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn trials(args: &Args) -> Result<(), Box<dyn Error>> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let limit = libc::rlimit {
+        rlim_cur: MOST_MEMORY,
+        rlim_max: MOST_MEMORY,
+    };
+    // SAFETY: the kernel reads `limit`, which outlives the call.
+    unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    let mut bench = Bench::new(&args.directory)?;
+    let bytes = snapshots::<Bytes>(bench.namespace())?;
+    let structured = snapshots::<Structured>(bench.namespace())?;
+    for seed in args.first..args.first + args.count {
+        if seed.is_multiple_of(2) {
+            trial::<Bytes>(&mut bench, &bytes, seed, args.live)?;
+        } else {
+            trial::<Structured>(&mut bench, &structured, seed, args.live)?;
+        }
+    }
+    let (good, bad) = bench.ended;
+    let (took, which) = bench.slowest();
+    println!(
+        "trials={} ok={good} err={bad} slowest={took:?} ({which})",
+        args.count
+    );
+    let share = idle_share();
+    if share > 0.7 {
+        return Err(format!("calls left blocked burn {share:.2} cores").into());
+    }
+    Ok(())
+}
+
+fn trial<T: Sample>(
+    bench: &mut Bench,
+    snapshots: &[ipc_tests::corruption::snapshot::Snapshot],
+    seed: u64,
+    live: Option<u64>,
+) -> Result<(), Box<dyn Error>> {
+    match live {
+        None => run::<T>(bench, snapshots, seed),
+        Some(millis) => run_live::<T>(bench, snapshots, seed, Duration::from_millis(millis)),
+    }
+}

@@ -1,0 +1,244 @@
+//! Weakens each ordering of the lock-free code in turn and runs the loom models, which must notice.
+//!
+//! `cargo run --release -p ipc-tests --bin mutate [FILTER]` works on a copy of `ipc-core` under the target directory. It
+//! exits with 1 when a weakening goes unnoticed (or when one listed in [`UNSEEN`] is noticed after all), else with 0.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    sync::Mutex,
+    thread,
+};
+
+/// The files that hold lock-free code.
+const FILES: [&str; 8] = [
+    "channel/queue/ring.rs",
+    "channel/queue/put.rs",
+    "channel/queue/get.rs",
+    "channel/queue/look.rs",
+    "channel/queue/repair.rs",
+    "slab/mod.rs",
+    "object/participant.rs",
+    "object/wait.rs",
+];
+
+/// What loom cannot see, and why the ordering is there all the same.
+const UNSEEN: &[(&str, &str, &str)] = &[];
+
+/// How an ordering is weakened: what is replaced by what.
+const WEAKER: [(&str, &str); 7] = [
+    ("Acquire", "core::sync::atomic::Ordering::Relaxed"),
+    ("Release", "core::sync::atomic::Ordering::Relaxed"),
+    ("AcqRel", "core::sync::atomic::Ordering::Acquire"),
+    ("AcqRel", "core::sync::atomic::Ordering::Release"),
+    ("prim::full_fence_after_rmw();", ""),
+    ("prim::full_fence();", ""),
+    ("prim::acquire_fence();", ""),
+];
+
+/// One weakened ordering.
+struct Mutation {
+    file: &'static str,
+    line: usize,
+    text: String,
+    from: &'static str,
+    to: &'static str,
+}
+
+impl Mutation {
+    fn name(&self) -> String {
+        let to = if self.to.is_empty() {
+            "nothing"
+        } else {
+            self.to
+        };
+        format!(
+            "{}:{}: {} -> {to}   {}",
+            self.file,
+            self.line + 1,
+            self.from,
+            self.text.trim()
+        )
+    }
+
+    /// Why it is known to go unnoticed.
+    fn excuse(&self) -> Option<&'static str> {
+        let is_it = |(file, text, from): (&str, &str, &str)| {
+            file == self.file && from == self.from && self.text.contains(text)
+        };
+        UNSEEN
+            .iter()
+            .find(|(place, text, _)| {
+                let (file, from) = place.split_once(' ').unwrap_or((place, ""));
+                is_it((file, text, from))
+            })
+            .map(|(_, _, why)| *why)
+    }
+}
+
+fn main() -> ExitCode {
+    let filter = env::args().nth(1).unwrap_or_default();
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or(workspace.join("target"), PathBuf::from);
+    let mutations: Vec<Mutation> = FILES
+        .iter()
+        .flat_map(|file| mutations_of(file, &read(&workspace.join("ipc-core/src").join(file))))
+        .filter(|m| m.name().contains(&filter))
+        .collect();
+    println!("{} orderings to weaken", mutations.len());
+    let next = Mutex::new(mutations.iter());
+    let failures = Mutex::new(0);
+    thread::scope(|s| {
+        for worker in 0..thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(4)
+        {
+            let (next, failures, workspace, target) = (&next, &failures, &workspace, &target);
+            s.spawn(move || {
+                let lab = Lab::new(workspace, &target.join(format!("mutate-{worker}")));
+                assert!(!lab.models_fail(), "the models fail without any mutation");
+                loop {
+                    let Some(mutation) = next.lock().expect("no panic holds it").next() else {
+                        break;
+                    };
+                    let was_seen = lab.tries(mutation);
+                    let verdict = match (was_seen, mutation.excuse()) {
+                        (true, None) => "seen",
+                        (false, Some(_)) => "unseen, as listed",
+                        (true, Some(_)) => "SEEN, BUT LISTED AS UNSEEN",
+                        (false, None) => "UNSEEN",
+                    };
+                    println!("{verdict:18} {}", mutation.name());
+                    if verdict.starts_with(char::is_uppercase) {
+                        *failures.lock().expect("no panic holds it") += 1;
+                    }
+                }
+            });
+        }
+    });
+    let failed = failures.into_inner().expect("no panic holds it");
+    println!("{} passed, {failed} failed", mutations.len() - failed);
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("read {}: {e}", path.display()))
+}
+
+/// Every weakening of every ordering in the code of `source`, its tests and imports excluded.
+fn mutations_of(file: &'static str, source: &str) -> Vec<Mutation> {
+    let mut found = Vec::new();
+    let mut is_import = false;
+    for (line, text) in source.lines().enumerate() {
+        let code = text.split("//").next().unwrap_or_default();
+        if text.starts_with("#[cfg(")
+            && (text.contains("test") || text.contains("loom)"))
+            && !text.contains("not(loom)")
+        {
+            break;
+        }
+        is_import |= code.starts_with("use ");
+        if !is_import {
+            for (from, to) in WEAKER {
+                let is_whole_word = code.match_indices(from).any(|(at, _)| {
+                    let end = code[at + from.len()..].chars().next();
+                    !end.is_some_and(|c| c.is_alphanumeric() || c == '_')
+                });
+                if is_whole_word {
+                    found.push(Mutation {
+                        file,
+                        line,
+                        text: text.to_owned(),
+                        from,
+                        to,
+                    });
+                }
+            }
+        }
+        is_import &= !code.contains(';');
+    }
+    found
+}
+
+/// A copy of `ipc-core` to break.
+struct Lab {
+    dir: PathBuf,
+}
+
+impl Lab {
+    fn new(workspace: &Path, dir: &Path) -> Self {
+        // The build products stay, so that the next run is quick.
+        let copied = dir.join("ipc-core");
+        let _ = fs::remove_dir_all(&copied);
+        copy(&workspace.join("ipc-core"), &copied);
+        fs::copy(workspace.join("Cargo.lock"), dir.join("Cargo.lock")).expect("copy the lock file");
+        fs::copy(workspace.join("README.md"), dir.join("README.md")).ok();
+        let members = "members = [\"ipc-core\", \"ipc-tools\", \"tests\", \"benches\"]";
+        let manifest =
+            read(&workspace.join("Cargo.toml")).replace(members, "members = [\"ipc-core\"]");
+        fs::write(dir.join("Cargo.toml"), manifest).expect("write the manifest");
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// Whether the models notice the mutation.
+    fn tries(&self, mutation: &Mutation) -> bool {
+        let path = self.dir.join("ipc-core/src").join(mutation.file);
+        let original = read(&path);
+        let lines: Vec<String> = original
+            .lines()
+            .enumerate()
+            .map(|(i, l)| {
+                if i == mutation.line {
+                    l.replacen(mutation.from, mutation.to, 1)
+                } else {
+                    l.to_owned()
+                }
+            })
+            .collect();
+        fs::write(&path, lines.join("\n") + "\n").expect("write the mutation");
+        let was_seen = self.models_fail();
+        fs::write(&path, original).expect("restore the file");
+        was_seen
+    }
+
+    fn models_fail(&self) -> bool {
+        let run = |arguments: &[&str]| {
+            Command::new(env!("CARGO"))
+                .current_dir(&self.dir)
+                .env("CARGO_TARGET_DIR", self.dir.join("target"))
+                .env("RUSTFLAGS", "--cfg loom")
+                .args(arguments)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .expect("cargo runs")
+                .success()
+        };
+        let test = ["test", "--release", "--offline", "-p", "ipc-core", "--lib"];
+        assert!(
+            run(&[&test[..], &["--no-run"]].concat()),
+            "the mutation does not compile"
+        );
+        !run(&[&test[..], &["model"]].concat())
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("make a directory");
+    for entry in fs::read_dir(from).expect("read a directory") {
+        let path = entry.expect("read a directory").path();
+        let target = to.join(path.file_name().expect("entries have names"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("copy a file");
+        }
+    }
+}

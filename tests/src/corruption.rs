@@ -1,0 +1,11 @@
+//! Queues in memory that lies.
+//!
+//! * [`layout`]: where things lie in a queue's file, told a second time and independently of `ipc-core`;
+//! * [`snapshot`]: files of queues in many states;
+//! * [`edit`]: what a liar would write;
+//! * [`trial`]: every operation on a file that was lied in. Each must return, whatever it returns, and soon.
+
+pub mod edit;
+pub mod layout;
+pub mod snapshot;
+pub mod trial;

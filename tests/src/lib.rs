@@ -1,0 +1,20 @@
+//! Whole processes, kills and lies against `ipc-core` and `ipc-tools`.
+//!
+//! * [`step`]: stops or kills a process after any instruction of one operation;
+//! * [`mapping`]: shared memory that a trial and its victims see;
+//! * [`naive`], [`owned_cell`]: the controls, structures known to break and known to hold;
+//! * [`corruption`]: queues in memory that lies;
+//! * [`puppet`]: processes that do what they are told;
+//! * [`scenarios`]: what `step_kill` runs;
+//! * [`soak`]: processes killed at random for as long as one likes.
+
+pub mod corruption;
+pub mod mapping;
+pub mod naive;
+pub mod owned_cell;
+pub mod puppet;
+pub mod random;
+pub mod scenarios;
+pub mod soak;
+pub mod step;
+pub mod trial_directory;

@@ -1,0 +1,40 @@
+//! What `step_kill` runs.
+//!
+//! The queue's scenarios, from the ground up: `message` (messages that know whether they are whole), `oracle` (what the
+//! file holds, read without the library), `act` (what a victim does), `trial` (a queue, and what must be true of it at
+//! the end), `conservation` (one act in one setting), `queue` (the list of them), `lifetime` (create to unlink),
+//! `slot_reuse` (a sweeper that comes too late).
+
+mod act;
+mod conservation;
+mod lifetime;
+mod message;
+mod oracle;
+mod queue;
+mod slot_reuse;
+mod trial;
+
+use self::lifetime::Birth;
+use crate::naive::NaiveOperation;
+use crate::owned_cell::{CellFault, CellPut};
+use crate::step::Entry;
+
+/// Every scenario, the controls first.
+pub fn all() -> Vec<Entry> {
+    let controls = [
+        Entry::new(NaiveOperation::Put),
+        Entry::new(NaiveOperation::Get),
+        Entry::new(CellPut(CellFault::None)),
+        Entry::new(CellPut(CellFault::Impatience)),
+        Entry::new(CellPut(CellFault::RepairInTwoSteps)),
+    ];
+    let operations = [queue::puts(), queue::gets(), queue::repairs()].concat();
+    let births = [Birth::Create, Birth::OpenOrCreate, Birth::AnonymousLife];
+    controls
+        .into_iter()
+        .chain(operations.into_iter().map(Entry::new))
+        .chain(births.map(Entry::new))
+        .chain(lifetime::visits().into_iter().map(Entry::new))
+        .chain(slot_reuse::newcomers().into_iter().map(Entry::new))
+        .collect()
+}

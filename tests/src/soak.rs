@@ -1,0 +1,15 @@
+//! Many processes on one queue, one of which is killed every few milliseconds.
+//!
+//! A run is a series of [`round`]s, each on a new queue with other sizes. In each, [`worker`]s put and get as fast as they
+//! can; the supervisor kills and stops them at random and replaces the dead at once, so that their slots are used again.
+//! What a worker did is in its [`journal`], which outlives it. At the end of the round, when nobody is left, the books are
+//! balanced ([`account`]): nothing lost but what a killed consumer had in hand, nothing doubled, nothing torn, and all of
+//! the queue's capacity and memory is back.
+
+pub mod account;
+pub mod journal;
+pub mod message;
+pub mod round;
+pub mod worker;
+
+pub use round::{Figures, Plan, soak};

@@ -1,0 +1,150 @@
+//! The step-kill campaigns, by state. They run in processes of their own, with one thread, because the engine forks.
+//!
+//! By default: every control, each kill and stop campaign over the queue, and nested campaigns (a killed victim, then a
+//! killed repairer) over two operations. More, at leisure:
+//!
+//! * `IPC_STEP_KILL=all cargo test --release -p ipc-tests --test step_kill`: all nested campaigns too;
+//! * `cargo run --release -p ipc-tests --bin step_kill -- --every-instruction --scenario queue/put`: a trial for each
+//!   instruction instead of each distinct state. See `step_kill --help`.
+
+use std::env;
+use std::process::{Command, Output};
+
+/// One line of `step_kill`, as far as the tests look at it.
+#[derive(Debug)]
+struct Line {
+    campaign: String,
+    trials: usize,
+    failures: usize,
+}
+
+fn step_kill(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_step_kill"))
+        .args(args)
+        .output()
+        .expect("step_kill can be run")
+}
+
+/// Runs one scenario, and asks that each campaign finds what the scenario says it should.
+fn lines_of(scenario: &str, more: &[&str]) -> Vec<Line> {
+    let output = step_kill(&[&["--verbose", "--scenario", scenario], more].concat());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{}\n{text}\n{errors}",
+        output.status
+    );
+    text.lines().map(parse).collect()
+}
+
+fn parse(line: &str) -> Line {
+    let number = |key: &str| {
+        let field = line
+            .split_whitespace()
+            .find_map(|field| field.strip_prefix(key));
+        field
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("no {key} in {line}"))
+    };
+    Line {
+        campaign: line
+            .split_whitespace()
+            .nth(1)
+            .unwrap_or_default()
+            .to_owned(),
+        trials: number("trials="),
+        failures: number("failures="),
+    }
+}
+
+#[test]
+fn the_harness_finds_the_bug_in_a_naive_queue() {
+    // A put has three stores: ticket, value, commit. It breaks after the first and after the second.
+    let [put] = &lines_of("control/naive-queue-put", &[])[..] else {
+        panic!("one campaign")
+    };
+    assert_eq!((put.failures, put.trials), (2, 5), "{put:?}");
+    // A get has two: ticket, commit.
+    let [get] = &lines_of("control/naive-queue-get", &[])[..] else {
+        panic!("one campaign")
+    };
+    assert_eq!((get.failures, get.trials), (1, 4), "{get:?}");
+}
+
+#[test]
+fn killing_at_every_instruction_finds_the_same_bug_more_often() {
+    let [put] = &lines_of("control/naive-queue-put", &["--every-instruction"])[..] else {
+        panic!("one campaign")
+    };
+    assert!(
+        put.trials > 20 && put.failures > 2 && put.failures < put.trials / 2,
+        "{put:?}"
+    );
+}
+
+#[test]
+fn the_harness_finds_no_bug_in_a_cell_that_names_its_owner() {
+    for more in [&[][..], &["--leave-zombies"]] {
+        let lines = lines_of("control/owned-cell-put", more);
+        assert_eq!(lines.len(), 3, "kill, stop and nested: {lines:?}");
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.failures == 0 && line.trials > 4),
+            "{more:?}: {lines:?}"
+        );
+    }
+    let [kill] = &lines_of(
+        "control/owned-cell-put",
+        &["--every-instruction", "--campaign", "kill"],
+    )[..] else {
+        panic!("one campaign")
+    };
+    assert!(kill.failures == 0 && kill.trials > 20, "{kill:?}");
+}
+
+#[test]
+fn only_a_stopped_process_shows_a_repair_that_asks_nobody_whether_the_owner_died() {
+    for line in lines_of("control/impatient-cell-put", &[]) {
+        assert_eq!(line.failures > 0, line.campaign == "stop", "{line:?}");
+    }
+}
+
+#[test]
+fn only_a_killed_repairer_shows_a_repair_in_two_steps() {
+    for line in lines_of("control/two-step-repair-cell-put", &[]) {
+        assert_eq!(line.failures > 0, line.campaign == "nested", "{line:?}");
+    }
+}
+
+/// Runs a kind of campaign over all of the queue's scenarios that have it. Returns how many trials that was.
+fn queue_holds(campaign: &str) -> usize {
+    let lines = lines_of("queue/", &["--campaign", campaign]);
+    lines.iter().map(|line| line.trials).sum()
+}
+
+#[test]
+fn the_queue_survives_a_kill_at_each_state_of_each_operation() {
+    let trials = queue_holds("kill");
+    assert!(trials > 800, "{trials} trials");
+}
+
+#[test]
+fn the_queue_survives_a_stop_at_each_state_of_each_operation() {
+    let trials = queue_holds("stop");
+    assert!(trials > 700, "{trials} trials");
+}
+
+#[test]
+fn the_queue_survives_a_repairer_that_is_killed_too() {
+    if env::var_os("IPC_STEP_KILL").is_some_and(|value| value == "all") {
+        let trials = queue_holds("nested");
+        assert!(trials > 2_000, "{trials} trials");
+        return;
+    }
+    for scenario in ["queue/close", "queue/get-last"] {
+        let lines = lines_of(scenario, &["--campaign", "nested"]);
+        assert!(lines.iter().all(|line| line.trials > 30), "{lines:?}");
+    }
+}
