@@ -152,6 +152,14 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// Another process has been removing the object for longer than that takes.
+    #[error(
+        "{object} is being removed by another process; try again, or see who holds it with `ipc doctor`"
+    )]
+    BeingRemoved {
+        /// The object's path.
+        object: String,
+    },
     /// The object was not removed because it is in use.
     #[error(
         "{object} is in use by {participants} process(es); stop them, or remove it by force: they keep what they have open"
@@ -215,7 +223,7 @@ impl Error {
             | Self::Truncated { .. }
             | Self::Corrupt { .. } => ErrorKind::Unusable,
             Self::NoSpace { .. } | Self::TooManyParticipants { .. } => ErrorKind::Exhausted,
-            Self::InUse { .. } => ErrorKind::InUse,
+            Self::InUse { .. } | Self::BeingRemoved { .. } => ErrorKind::InUse,
             Self::Io { .. } => ErrorKind::Other,
         }
     }

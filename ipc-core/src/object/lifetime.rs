@@ -299,7 +299,7 @@ impl Object {
         // Only who removes the object holds it in exclusive mode, for an instant, and may find that it must not.
         let mut tries = 0..RETRIES;
         while !claim.try_shared(EXISTENCE).map_err(io_error)? {
-            tries.next().ok_or_else(|| Error::NotFound {
+            tries.next().ok_or_else(|| Error::BeingRemoved {
                 object: self.label.clone(),
             })?;
             std::thread::yield_now();

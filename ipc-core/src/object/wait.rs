@@ -211,15 +211,16 @@ impl Waiting<'_> {
                 Attempt::Blocked(word) => word,
             };
             let ticket = word.announce();
-            match attempt() {
+            let is_same = match attempt() {
                 Attempt::Done(value) => return Some(value),
-                // It waits for something else by now: announce there.
-                Attempt::Blocked(other) if !core::ptr::eq(other, word) => continue,
-                Attempt::Blocked(_) => {}
-            }
+                Attempt::Blocked(other) => core::ptr::eq(other, word),
+            };
             let now = clock::monotonic_ns();
             if self.deadline.is_over(now) {
                 return None;
+            }
+            if !is_same {
+                continue; // it waits for something else by now: announce there
             }
             let watch = now.saturating_add(WATCH_NS);
             if word.sleep(ticket, watch.min(self.deadline.0)) == Woken::TimedOut

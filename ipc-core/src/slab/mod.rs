@@ -24,6 +24,8 @@
 //! * I3. A chain is freed only by who took over all its blocks ([`Slab::take_over`]) *before* it took the reference out of
 //!   the container. So of a dead participant's blocks exactly those are lost that no position refers to.
 //! * I4. A position is referred to once: positions only grow. So a stale `place` never makes a lost block look used.
+//! * I5. The head of a chain is freed after its members, which are judged by its place: were it given away first, they
+//!   would look used.
 //!
 //! # Ordering
 //!
@@ -400,7 +402,8 @@ impl Slab {
 
     /// Gives blocks back.
     pub(crate) fn free(&self, owned: &Owned) -> Result<(), Damage> {
-        for &(block, mine) in &owned.blocks {
+        for &(block, mine) in owned.blocks.iter().rev() {
+            // I5
             let free = Meta::free(mine.next_generation());
             self.meta[block as usize]
                 .compare_exchange(mine.0, free.0, Release, Relaxed) // O1
@@ -412,23 +415,31 @@ impl Slab {
     /// Frees the blocks of the dead that no position refers to (I3). To be called after the container's own repair, so
     /// that no position is half-way to referring.
     pub(crate) fn repair(&self, dead: &Dead<'_>, refers: impl Fn(u64) -> bool) {
-        for (block, word) in self.meta.iter().enumerate() {
-            let found = Meta(word.load(Relaxed));
-            if !found.is_owned_by(dead.owner()) {
-                continue;
-            }
-            if !dead.still() {
-                return; // another sweeper has finished
-            }
-            let link = Link(self.links[block].load(Relaxed));
-            let place = self
-                .places
-                .get(link.head())
-                .and_then(|p| p.load(Relaxed).checked_sub(1));
-            let is_used = link.is_of(found) && place.is_some_and(&refers);
-            if !is_used {
+        // By I5 heads last.
+        for is_head_pass in [false, true] {
+            for (block, word) in self.meta.iter().enumerate() {
+                let found = Meta(word.load(Relaxed));
+                if !found.is_owned_by(dead.owner()) {
+                    continue;
+                }
+                let link = Link(self.links[block].load(Relaxed));
+                let is_linked = link.is_of(found);
+                if is_linked && (link.head() == block) != is_head_pass {
+                    continue;
+                }
+                let place = self
+                    .places
+                    .get(link.head())
+                    .and_then(|p| p.load(Relaxed).checked_sub(1));
+                if is_linked && place.is_some_and(&refers) {
+                    continue;
+                }
+                // Asked last: a later participant in the slot may have taken the message over and be freeing it now.
+                if !dead.still() {
+                    return; // another sweeper has finished
+                }
                 let free = Meta::free(found.next_generation());
-                // Fails when another sweeper was first, or a consumer just took it over: either way it is not lost.
+                // Fails when another sweeper was first.
                 let _ = word.compare_exchange(found.0, free.0, Release, Relaxed); // O1
             }
         }

@@ -54,7 +54,7 @@ impl Ring {
     #[inline]
     pub(crate) fn take_from(&self, me: Owner, from: u64) -> Result<Taken, GetRefusal> {
         let is_closed = self.is_closed();
-        if self.gate().orphans.load(Relaxed) != 0
+        if self.has_orphans()
             && let Some(taken) = self.take_orphan(me)?
         {
             return Ok(taken);
@@ -173,11 +173,7 @@ impl Ring {
             has_lost_race = true;
         }
         if !has_lost_race {
-            // Fails when a repair added one meanwhile (I3).
-            let _ = self
-                .gate()
-                .orphans
-                .compare_exchange(count, 0, Relaxed, Relaxed);
+            self.gate().orphans_done.fetch_max(count, Relaxed); // I3
         }
         Ok(None)
     }
@@ -330,7 +326,7 @@ impl Ring {
         let position = self.head.0.load(Relaxed);
         let is_full =
             |cell: &[AtomicU64]| Ctl(cell[0].load(Relaxed)) == Ctl::full(self.lap(position));
-        if self.cell(position).is_ok_and(is_full) || self.gate().orphans.load(Relaxed) != 0 {
+        if self.cell(position).is_ok_and(is_full) || self.has_orphans() {
             self.gate().items.wake(1);
         }
     }

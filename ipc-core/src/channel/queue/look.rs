@@ -15,15 +15,12 @@ use crate::{
 impl Ring {
     /// Appends the oldest message to `out` and leaves it where it is. Returns whether there was one.
     pub(crate) fn peek(&self, out: &mut Vec<u8>) -> Result<bool, Damage> {
-        let (mut position, limit) = (self.head.0.load(Relaxed), self.tail.0.load(Acquire));
-        let orphans = (self.gate().orphans.load(Acquire) != 0)
-            .then(|| self.oldest_orphan())
-            .flatten(); // O5
-        for candidate in orphans.into_iter().chain(core::iter::from_fn(|| {
-            let here = position;
-            position = self.next(position);
-            (here < limit).then_some(here)
-        })) {
+        let (first, limit) = (self.head.0.load(Relaxed), self.tail.0.load(Acquire)); // O3
+        let orphan = self.has_orphans().then(|| self.oldest_orphan()).flatten();
+        let in_order = core::iter::successors(Some(first), |&position| Some(self.next(position)))
+            .take_while(|&position| position < limit)
+            .take(self.geometry.capacity); // a lie in the counters must not make us walk for ever
+        for candidate in orphan.into_iter().chain(in_order) {
             let cell = self.cell(candidate)?;
             for _ in 0..3 {
                 let seen = Ctl(cell[0].load(Acquire)); // O1
@@ -80,8 +77,7 @@ impl Ring {
         let position = self.head.0.load(Relaxed);
         let is_free =
             |cell: &[AtomicU64]| Ctl(cell[0].load(Acquire)) == Ctl::free(self.lap(position));
-        let is_quick =
-            self.gate().orphans.load(Relaxed) == 0 && self.cell(position).is_ok_and(is_free);
+        let is_quick = !self.has_orphans() && self.cell(position).is_ok_and(is_free);
         is_quick || self.len() == 0
     }
 

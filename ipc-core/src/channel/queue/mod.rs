@@ -302,7 +302,8 @@ impl<T: Message> Queue<T> {
 
     /// Gets up to `max` of the oldest messages; blocks while there is none. Returns at least one, unless `max` is 0.
     ///
-    /// The messages are taken together: killed before this returns, they are delivered to others.
+    /// The messages are taken together: if this process is killed before all are copied, others get them. They are committed
+    /// one after another right before this returns.
     ///
     /// # Errors
     ///

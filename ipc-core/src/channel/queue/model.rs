@@ -1,5 +1,8 @@
 //! Loom models of the queue: one for each ordering. `mutate` in the tests shows that weakening any of them fails here.
 //!
+//! A thread that yields is not run again while another can: models of what one thread sees *in the middle* of another's
+//! work try once instead of waiting.
+//!
 //! loom knows no death. A dead participant is modelled as one that stops at a chosen step, after which the oracle that
 //! stands for its lock byte says so.
 
@@ -502,6 +505,68 @@ fn a_slow_sweeper_does_not_rob_the_next_participant() {
             let position = w.ring.claim_for_model(owner(0)).unwrap();
             w.ring.commit_for_model(position, 5);
             assert_eq!(w.get_patiently(1), 5);
+        }
+        s.join().unwrap();
+    });
+}
+
+#[test]
+fn a_cell_is_written_again_only_after_it_was_read() {
+    explore(3, || {
+        let w = world(1, 0);
+        w.put(0, 1).unwrap();
+        let consumer = Arc::clone(&w);
+        let t = thread::spawn(move || assert_eq!(consumer.get(1), Ok(1)));
+        let _ = w.put(0, 2); // or full
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_block_is_written_again_only_after_it_was_read_in_one_try() {
+    explore(3, || {
+        let w = world(2, 1);
+        w.put_large(0, 1).unwrap();
+        let consumer = Arc::clone(&w);
+        let t = thread::spawn(move || assert_eq!(consumer.get(1), Ok(1)));
+        let _ = w.put_large(0, 2); // or no blocks
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_message_that_was_put_back_is_read_before_its_cell_is_written() {
+    explore(3, || {
+        let w = world(1, 0);
+        w.put(0, 1).unwrap();
+        let mut taken = w.ring.try_take(owner(0)).unwrap();
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            other
+                .ring
+                .read(owner(0), &mut taken, &mut Vec::new())
+                .unwrap();
+            other.ring.put_back(&taken).unwrap();
+        });
+        if w.get(1) == Ok(1) {
+            w.put(1, 2).unwrap();
+        }
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_slow_sweeper_does_not_free_what_the_next_participant_took_over() {
+    explore(3, || {
+        let w = world(2, 1);
+        w.put_large(0, 1).unwrap();
+        w.die(0);
+        let slow = Arc::clone(&w);
+        let s = thread::spawn(move || slow.sweep());
+        w.sweep();
+        w.dead.fetch_and(!1, Release);
+        if w.participants.occupy_for_model(0).is_some() {
+            assert_eq!(w.get(0), Ok(1));
         }
         s.join().unwrap();
     });

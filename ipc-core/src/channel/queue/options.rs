@@ -27,6 +27,8 @@ const DEFAULT_PARTICIPANTS: u32 = 128;
 /// The most participants that may be asked for.
 const MOST_PARTICIPANTS: u32 = 16_000;
 const _: () = assert!(MOST_PARTICIPANTS <= MAX_PARTICIPANTS);
+/// How often opening or creating may lose to others who create and remove.
+const RACES: u32 = 100;
 /// Bytes of a cell beside the message.
 const CELL_HEAD: usize = 16;
 const CACHE_LINE: usize = 64;
@@ -162,7 +164,7 @@ impl<T: Message> QueueOptions<T> {
     ///
     /// As [`create`](Self::create) and [`open`](Self::open).
     pub fn open_or_create(&self, name: &str) -> Result<Queue<T>> {
-        loop {
+        for _ in 0..RACES {
             match self.open(name) {
                 Err(Error::NotFound { .. }) => {}
                 other => return other,
@@ -172,6 +174,7 @@ impl<T: Message> QueueOptions<T> {
                 other => return other,
             }
         }
+        self.open(name)
     }
 
     /// Makes a queue without a name: other processes get it as a handle. It goes with its last living user, also when that

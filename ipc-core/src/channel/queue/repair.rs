@@ -54,7 +54,8 @@ impl Ring {
     /// Whether the position refers to the chain that was published there.
     fn refers(&self, position: u64) -> bool {
         self.cell(position).is_ok_and(|cell| {
-            let seen = Ctl(cell[0].load(Relaxed)); // a stale look leaves the block, or its exchange fails
+            // Acquire: the slab must not ask `still` before this look.
+            let seen = Ctl(cell[0].load(Acquire));
             seen.pass(self.lap(position)) == Pass::Same
                 && matches!(
                     seen.state(),

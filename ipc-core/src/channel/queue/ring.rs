@@ -27,8 +27,9 @@
 //!   every position before `tail` was claimed by a producer, every position before `head` was claimed by a consumer or
 //!   came to nothing. A put that has returned lies before `tail`.
 //! * I2. Only the owner that `ctl` names writes the rest of the cell; when it is FULL, nobody does.
-//! * I3. ORPHAN cells may lie before `head`. After a repair pass that made or saw one, `orphans` is not 0 before the dead
-//!   one's slot is free.
+//! * I3. ORPHAN cells may lie before `head`. A repair pass that made or saw one counts `orphans` up before the dead one's
+//!   slot is free. A look at every cell that began after some count and found none raises `orphans_done` to that count. Both
+//!   only grow: while they differ, gets look for orphans first.
 //! * I4. No put succeeds after a get said Closed: a put looks at `closed` after its claim, a get before it looks at the cell.
 //!
 //! # Ordering
@@ -84,12 +85,15 @@ pub(crate) struct Gate {
     pub(crate) items: WaitWord,
     pub(crate) space: WaitWord,
     pub(crate) blocks: WaitWord,
+    /// How often a repair pass left orphans behind, so far.
     pub(super) orphans: AtomicU64,
+    /// Up to which of these a look at every cell found none any more.
+    pub(super) orphans_done: AtomicU64,
 }
 
 #[cfg(not(loom))]
 const _: () =
-    assert!(core::mem::offset_of!(Gate, orphans) == 16 && size_of::<CacheLine<Gate>>() == 128);
+    assert!(core::mem::offset_of!(Gate, orphans_done) == 24 && size_of::<CacheLine<Gate>>() == 128);
 
 #[expect(unsafe_code, reason = "implements Shared")]
 // SAFETY: atomics only, and no padding (the assertion above).
@@ -101,6 +105,7 @@ unsafe impl Shared for Gate {
             space: WaitWord::zeroed(),
             blocks: WaitWord::zeroed(),
             orphans: AtomicU64::new(0),
+            orphans_done: AtomicU64::new(0),
         }
     }
 }
@@ -161,7 +166,7 @@ impl Ring {
         if index + 1 < self.geometry.capacity as u64 {
             position + 1
         } else {
-            ((position >> self.shift) + 1) << self.shift
+            self.lap(position).wrapping_add(1) << self.shift
         }
     }
 
@@ -221,6 +226,13 @@ impl Ring {
         {
             self.gate().space.wake(1);
         }
+    }
+
+    /// Whether there may be orphans.
+    #[inline]
+    pub(super) fn has_orphans(&self) -> bool {
+        let gate = self.gate();
+        gate.orphans.load(Relaxed) != gate.orphans_done.load(Relaxed)
     }
 
     #[inline]
