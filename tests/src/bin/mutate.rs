@@ -6,7 +6,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode, Output},
     sync::Mutex,
     thread,
 };
@@ -208,25 +208,33 @@ impl Lab {
         was_seen
     }
 
+    /// Stops at the first model that fails.
     fn models_fail(&self) -> bool {
-        let run = |arguments: &[&str]| {
-            Command::new(env!("CARGO"))
-                .current_dir(&self.dir)
-                .env("CARGO_TARGET_DIR", self.dir.join("target"))
-                .env("RUSTFLAGS", "--cfg loom")
-                .args(arguments)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .expect("cargo runs")
-                .success()
-        };
-        let test = ["test", "--release", "--offline", "-p", "ipc-core", "--lib"];
         assert!(
-            run(&[&test[..], &["--no-run"]].concat()),
+            self.cargo(&["--no-run"]).status.success(),
             "the mutation does not compile"
         );
-        !run(&[&test[..], &["model"]].concat())
+        let list = self.cargo(&["--", "--list", "model"]).stdout;
+        let list = String::from_utf8_lossy(&list);
+        let models: Vec<&str> = list
+            .lines()
+            .filter_map(|l| l.strip_suffix(": test"))
+            .collect();
+        assert!(!models.is_empty(), "no models found");
+        models
+            .iter()
+            .any(|model| !self.cargo(&["--", "--exact", model]).status.success())
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO"))
+            .current_dir(&self.dir)
+            .env("CARGO_TARGET_DIR", self.dir.join("target"))
+            .env("RUSTFLAGS", "--cfg loom")
+            .args(["test", "--release", "--offline", "-p", "ipc-core", "--lib"])
+            .args(arguments)
+            .output()
+            .expect("cargo runs")
     }
 }
 

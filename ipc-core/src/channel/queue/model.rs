@@ -235,7 +235,7 @@ fn no_wake_is_lost_by_a_putter() {
 
 #[test]
 fn nothing_is_put_after_somebody_was_told_that_the_queue_is_closed() {
-    explore(3, || {
+    explore(2, || {
         let w = world(2, 0);
         let producer = Arc::clone(&w);
         let p = thread::spawn(move || producer.put(0, 1));
@@ -493,7 +493,7 @@ fn getting_an_orphan_wakes_a_putter() {
 
 #[test]
 fn a_slow_sweeper_does_not_rob_the_next_participant() {
-    explore(3, || {
+    explore(2, || {
         let w = world(2, 0);
         w.ring.claim_for_model(owner(0)).unwrap();
         w.die(0);

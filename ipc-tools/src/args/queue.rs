@@ -1,0 +1,131 @@
+//! `ipc queue …`.
+
+use std::ffi::OsString;
+
+use clap::{Args, Subcommand};
+
+use super::values::{Look, Wait, mode, size};
+
+/// What can be done with a queue.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Create(Create),
+    Put(Put),
+    Get(Get),
+    Peek(Peek),
+    Close(Close),
+}
+
+/// Create a queue of byte messages
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+    ipc queue create jobs --capacity 1024
+    ipc queue create frames --capacity 16 --memory 64MiB --mode 660")]
+pub(crate) struct Create {
+    /// The queue's name
+    pub(crate) name: String,
+    /// How many messages it holds at the most
+    #[arg(long, short, value_name = "N")]
+    pub(crate) capacity: usize,
+    /// Memory for messages longer than a cell; also the length of the longest message [default: 1MiB]
+    #[arg(long, short, value_name = "SIZE", value_parser = size)]
+    pub(crate) memory: Option<usize>,
+    /// The longest message that a cell carries itself, up to 248 bytes [default: 240]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) inline: Option<usize>,
+    /// How many processes may be attached at once [default: 128]
+    #[arg(long, value_name = "N")]
+    pub(crate) participants: Option<u32>,
+    /// Permissions, in octal [default: 600]
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    pub(crate) mode: Option<u32>,
+    /// Group that owns it, by number [default: yours]
+    #[arg(long, value_name = "GID")]
+    pub(crate) group: Option<u32>,
+    /// Do nothing if there is a queue of bytes already, whatever its size
+    #[arg(long)]
+    pub(crate) if_missing: bool,
+}
+
+/// Put messages into a queue: the arguments, or else standard input line by line
+///
+/// A line is put as soon as it arrives, without its newline. When this command is stopped, when the queue is closed, or when
+/// an error comes, it says how many messages were put; these are in the queue.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+    seq 1000000 | ipc queue put jobs
+    ipc queue put jobs 'a message' 'and another'
+    find . -name '*.png' -print0 | ipc queue put jobs --null
+    ipc queue put images --raw < photo.png
+    tail -f log | ipc queue put lines --timeout 1s")]
+pub(crate) struct Put {
+    /// The queue's name
+    pub(crate) name: String,
+    /// The messages; standard input is not read then
+    #[arg(value_name = "MESSAGE")]
+    pub(crate) messages: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) look: Look,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+/// Get messages out of a queue and print them: one, unless told otherwise
+///
+/// Nothing is lost when this command is stopped, when the reader of a pipe goes away, or when the disk is full: messages
+/// that did not get through go back to the end of the queue, or, if that is closed or full, into a queue NAME.rescued-PID.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With --all, the first 1024 messages go into a pipe one by one, at the pace of its
+reader, so that `| head -n 3` takes three. After that they go in batches, and what
+the reader has read ahead is its own.
+
+Examples:
+    ipc queue get jobs
+    ipc queue get jobs --all | sort -n
+    ipc queue get jobs --count 10 --timeout 2s --json
+    while job=$(ipc queue get jobs); do make \"$job\"; done")]
+pub(crate) struct Get {
+    /// The queue's name
+    pub(crate) name: String,
+    /// Get this many
+    #[arg(
+        long,
+        short,
+        value_name = "N",
+        default_value_t = 1,
+        conflicts_with = "all"
+    )]
+    pub(crate) count: u64,
+    /// Get all, until the queue is closed and empty
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) look: Look,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+/// Print the oldest message and leave it in the queue
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+    ipc queue peek jobs || echo 'nothing to do'")]
+pub(crate) struct Peek {
+    /// The queue's name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// Close queues for all processes: puts fail from now on, gets drain what is there
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+    ipc queue close jobs      # `ipc queue get jobs --all` ends once it is empty")]
+pub(crate) struct Close {
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}

@@ -1,0 +1,142 @@
+//! Arguments that several verbs take, and how values are spelled.
+
+use std::time::Duration;
+
+use clap::Args;
+
+/// How messages look on standard input and output. Without a flag: one line a message.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(multiple = false)]
+pub(crate) struct Look {
+    /// A message ends with a NUL byte, as in find -print0
+    #[arg(long, short = '0')]
+    null: bool,
+    /// A message is a line of JSON: {"schema":1,"data":TEXT}, or "hex" instead of "data" when it is not UTF-8
+    #[arg(long)]
+    json: bool,
+    /// A message is a line of hexadecimal digits
+    #[arg(long)]
+    hex: bool,
+    /// Bytes as they are: all of standard input is one message; output has nothing between messages
+    #[arg(long)]
+    raw: bool,
+}
+
+/// [`Look`], decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Lines,
+    Null,
+    Json,
+    Hex,
+    Raw,
+}
+
+impl Look {
+    pub(crate) fn format(self) -> Format {
+        match self {
+            Self { null: true, .. } => Format::Null,
+            Self { json: true, .. } => Format::Json,
+            Self { hex: true, .. } => Format::Hex,
+            Self { raw: true, .. } => Format::Raw,
+            _ => Format::Lines,
+        }
+    }
+}
+
+/// How long to wait when the queue is full or empty. Without a flag: for ever.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(multiple = false)]
+pub(crate) struct Wait {
+    /// Give up (exit code 5) when a message has to wait for longer than this: 500ms, 2s, 1m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// Give up (exit code 6) instead of waiting
+    #[arg(long, short = 'n')]
+    no_wait: bool,
+}
+
+/// [`Wait`], decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Endless,
+    For(Duration),
+    None,
+}
+
+impl Wait {
+    pub(crate) fn patience(self) -> Patience {
+        match self {
+            Self { no_wait: true, .. } => Patience::None,
+            Self {
+                timeout: Some(time),
+                ..
+            } => Patience::For(time),
+            _ => Patience::Endless,
+        }
+    }
+}
+
+/// `4096`, `64K`, `1MiB`: powers of 1024, but `kB`, `MB`, … with a capital B and no i are powers of 1000, as in GNU tools.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let bad = || format!("{text:?} is no size; write 4096, 64K, 1MiB or 2GB");
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: usize = number.parse().map_err(|_| bad())?;
+    let (unit, base) = match unit.trim_start() {
+        "" | "B" => return Ok(number),
+        unit if unit.ends_with("iB") => (&unit[..unit.len() - 2], 1024),
+        unit if unit.ends_with('B') => (&unit[..unit.len() - 1], 1000),
+        unit => (unit, 1024),
+    };
+    let power = match unit {
+        "k" | "K" => 1,
+        "m" | "M" => 2,
+        "g" | "G" => 3,
+        "t" | "T" => 4,
+        _ => return Err(bad()),
+    };
+    usize::checked_pow(base, power)
+        .and_then(|scale| number.checked_mul(scale))
+        .ok_or_else(bad)
+}
+
+/// Permissions in octal, as chmod takes them.
+pub(crate) fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err(format!("{text:?} is no mode; write 600 or 660")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_gnu_tools_read_them() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("64K", 65_536),
+            ("64k", 65_536),
+            ("1MiB", 1 << 20),
+            ("1 MB", 1_000_000),
+            ("2g", 2 << 30),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "K", "-1", "1X", "1.5M", "1iB", "99999999999999T"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn modes_are_octal() {
+        assert_eq!(mode("660"), Ok(0o660));
+        assert!(mode("999").is_err());
+        assert!(mode("7777").is_err());
+    }
+}

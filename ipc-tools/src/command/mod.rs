@@ -1,0 +1,102 @@
+//! One file a verb. A command prints its data, and fails with what it could not do.
+
+mod close;
+mod completions;
+mod create;
+mod demo;
+mod doctor;
+mod get;
+mod ls;
+mod man;
+mod peek;
+mod put;
+mod rescue;
+mod rm;
+mod stat;
+mod who;
+
+use ipc_core::{Bytes, Namespace, Queue, QueueOptions};
+
+use crate::{
+    args::{Cli, Place, Verb, queue},
+    exit::{Failure, Outcome, say},
+};
+
+/// Does what was asked.
+pub(crate) fn run(cli: Cli) -> Outcome {
+    let place = &cli.place;
+    match cli.verb {
+        Verb::Queue(verb) => run_queue(place, verb),
+        Verb::Ls(args) => ls::run(place, &args),
+        Verb::Stat(args) => stat::run(place, &args),
+        Verb::Who(args) => who::run(place, &args),
+        Verb::Rm(args) => rm::run(place, &args),
+        Verb::Doctor(args) => doctor::run(place, &args),
+        Verb::Demo(args) => demo::run(place, &args),
+        Verb::DemoProducer(args) => demo::producer::run(place, &args),
+        Verb::DemoWorker(args) => demo::worker::run(place, &args),
+        Verb::Completions(args) => completions::run(&args),
+        Verb::Man(args) => man::run(&args),
+    }
+}
+
+fn run_queue(place: &Place, verb: queue::Verb) -> Outcome {
+    match verb {
+        queue::Verb::Create(args) => create::run(place, &args),
+        queue::Verb::Put(args) => put::run(place, args),
+        queue::Verb::Get(args) => get::run(place, &args),
+        queue::Verb::Peek(args) => peek::run(place, &args),
+        queue::Verb::Close(args) => close::run(place, &args),
+    }
+}
+
+impl Place {
+    /// The namespace that the command line or else the environment names.
+    fn namespace(&self) -> Outcome<Namespace> {
+        Ok(match (&self.dir, &self.namespace) {
+            (Some(dir), _) => Namespace::at(dir)?,
+            (None, Some(name)) => Namespace::named(name)?,
+            (None, None) => Namespace::current()?,
+        })
+    }
+
+    /// Settings for a queue of `capacity` here, which do not matter for one that exists.
+    fn queue(&self, capacity: usize) -> Outcome<QueueOptions<Bytes>> {
+        Ok(Queue::options(capacity).namespace(&self.namespace()?))
+    }
+
+    fn open_queue(&self, name: &str) -> Outcome<Queue<Bytes>> {
+        match self.queue(1)?.open(name) {
+            Err(e @ ipc_core::Error::WrongType { .. }) => {
+                Err(Failure::from(e).after("the command line reads and writes queues of bytes"))
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+/// Does `each` for all names; a failure is said at once and does not keep the others from being done.
+fn for_all(names: &[String], mut each: impl FnMut(&str) -> Outcome) -> Outcome {
+    if let [only] = names {
+        return each(only);
+    }
+    let mut failures = Vec::new();
+    for name in names {
+        match each(name) {
+            Ok(()) => {}
+            Err(Failure::BrokenPipe) => return Err(Failure::BrokenPipe),
+            Err(failure) => {
+                say(&failure);
+                failures.push(failure);
+            }
+        }
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Several {
+            of: names.len(),
+            failures,
+        })
+    }
+}

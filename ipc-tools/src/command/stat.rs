@@ -1,0 +1,116 @@
+//! `ipc stat`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::for_all;
+use crate::{
+    args::{Place, objects::Stat},
+    exit::Outcome,
+    output::{human, json, print_styled},
+    snapshot::{self, Object, Queue},
+};
+
+#[derive(Serialize)]
+struct Objects {
+    objects: Vec<Object>,
+}
+
+pub(crate) fn run(place: &Place, args: &Stat) -> Outcome {
+    let namespace = place.namespace()?;
+    let mut objects = Vec::new();
+    let found = for_all(&args.names, |name| {
+        objects.push(snapshot::of_object(&namespace, name)?);
+        Ok(())
+    });
+    if !objects.is_empty() {
+        if args.json {
+            json::print(&Objects { objects })?;
+        } else {
+            print_styled(&objects.iter().map(describe).collect::<Vec<_>>().join("\n"))?;
+        }
+    }
+    found
+}
+
+fn describe(object: &Object) -> String {
+    let age = human::age(Duration::from_secs(object.age_seconds));
+    let earlier = if object.is_from_earlier_boot {
+        ", before the last boot"
+    } else {
+        ""
+    };
+    let mut lines = vec![
+        ("name", object.name.clone()),
+        ("kind", object.kind.clone()),
+        ("type", object.type_name.clone()),
+        ("layout version", object.layout_version.to_string()),
+        ("file size", size(object.file_bytes)),
+        (
+            "created",
+            format!("{} ({age} ago{earlier})", object.created),
+        ),
+        (
+            "owner",
+            format!("uid {} gid {} mode {}", object.uid, object.gid, object.mode),
+        ),
+        ("participants", participants(object)),
+    ];
+    if let Some(queue) = &object.queue {
+        lines.extend(describe_queue(queue));
+    }
+    lines
+        .iter()
+        .map(|(key, value)| format!("{key:<16}{}\n", human::printable(value)))
+        .collect()
+}
+
+fn describe_queue(queue: &Queue) -> [(&'static str, String); 7] {
+    let sleepers = match (queue.has_sleeping_gets, queue.has_sleeping_puts) {
+        (true, true) => "gets and puts",
+        (true, false) => "gets",
+        (false, true) => "puts",
+        (false, false) => "none",
+    };
+    [
+        ("messages", format!("{} of {}", queue.len, queue.capacity)),
+        (
+            "closed",
+            if queue.is_closed { "yes" } else { "no" }.to_owned(),
+        ),
+        ("puts", format!("{} since creation", queue.puts)),
+        (
+            "orphans",
+            format!(
+                "{} taken by a consumer that died, to be delivered again",
+                queue.orphans
+            ),
+        ),
+        (
+            "inline bytes",
+            format!("{} in each cell", queue.inline_bytes),
+        ),
+        (
+            "memory",
+            format!("{} used of {}", size(queue.memory_used), size(queue.memory)),
+        ),
+        ("asleep", sleepers.to_owned()),
+    ]
+}
+
+fn participants(object: &Object) -> String {
+    let (living, dead) = (object.living(), object.dead());
+    format!(
+        "{living} alive, {dead} dead and not swept, at most {}; {} swept since creation",
+        object.max_participants, object.deaths
+    )
+}
+
+fn size(bytes: u64) -> String {
+    if bytes < 1024 {
+        format!("{bytes} bytes")
+    } else {
+        format!("{} ({bytes} bytes)", human::bytes(bytes))
+    }
+}

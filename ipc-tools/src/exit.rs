@@ -1,0 +1,175 @@
+//! How a command can fail, what it says then, and the exit code: the only place that knows these numbers.
+
+use std::{io, process::ExitCode};
+
+use ipc_core::{ErrorKind, GetError, GetTimeoutError, PutTimeoutError, TryGetError, TryPutError};
+
+/// What the shell sees in `$?`. A signal adds 128 to its number, as in every shell.
+mod code {
+    pub(super) const OK: u8 = 0;
+    pub(super) const ERROR: u8 = 1;
+    pub(super) const USAGE: u8 = 2;
+    pub(super) const NOT_FOUND: u8 = 3;
+    pub(super) const EXISTS: u8 = 4;
+    pub(super) const TIMEOUT: u8 = 5;
+    pub(super) const WOULD_BLOCK: u8 = 6;
+    pub(super) const CLOSED: u8 = 7;
+    pub(super) const PERMISSION: u8 = 8;
+    pub(super) const UNUSABLE: u8 = 9;
+    pub(super) const PROBLEMS: u8 = 10;
+    pub(super) const SIGNAL: u8 = 128;
+}
+
+/// Shorthand for what every command returns.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Object(#[from] ipc_core::Error),
+    #[error("{0} before the timeout")]
+    Timeout(&'static str),
+    #[error("{0}")]
+    WouldBlock(&'static str),
+    #[error("{0}")]
+    Closed(&'static str),
+    #[error("stopped by {}", signal_hook::low_level::signal_name(*.0).unwrap_or("a signal"))]
+    Signal(i32),
+    /// Whoever read our output went away, which is how `| head` says that it has enough.
+    #[error("nobody reads the output any more")]
+    BrokenPipe,
+    #[error("could not write the output: {0}")]
+    Output(io::Error),
+    #[error("could not read the input: {0}")]
+    Input(io::Error),
+    #[error("{0}")]
+    Other(String),
+    /// Said already, one message each.
+    #[error("{} of {of} failed", .failures.len())]
+    Several { of: usize, failures: Vec<Failure> },
+    #[error("{count} problem(s) found; `ipc doctor --fix` repairs {fixable} of them")]
+    Problems { count: usize, fixable: usize },
+    #[error("{failure}; {done}")]
+    After { done: String, failure: Box<Failure> },
+}
+
+impl Failure {
+    /// Adds what had been done by then.
+    pub(crate) fn after(self, done: impl Into<String>) -> Self {
+        Self::After {
+            done: done.into(),
+            failure: Box::new(self),
+        }
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Object(e) => of_kind(e.kind()),
+            Self::Timeout(_) => code::TIMEOUT,
+            Self::WouldBlock(_) => code::WOULD_BLOCK,
+            Self::Closed(_) => code::CLOSED,
+            Self::Signal(number) => code::SIGNAL.wrapping_add(u8::try_from(*number).unwrap_or(0)),
+            Self::BrokenPipe => code::OK,
+            Self::Output(_) | Self::Input(_) | Self::Other(_) => code::ERROR,
+            Self::Several { failures, .. } => failures.first().map_or(code::ERROR, Self::code),
+            Self::Problems { .. } => code::PROBLEMS,
+            Self::After { failure, .. } => failure.code(),
+        }
+    }
+}
+
+fn of_kind(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Usage => code::USAGE,
+        ErrorKind::NotFound => code::NOT_FOUND,
+        ErrorKind::Exists => code::EXISTS,
+        ErrorKind::Permission => code::PERMISSION,
+        ErrorKind::Unusable => code::UNUSABLE,
+        ErrorKind::InUse => code::WOULD_BLOCK,
+        _ => code::ERROR,
+    }
+}
+
+/// Tells people what went wrong, and the shell which sort of thing it was.
+pub(crate) fn report(outcome: Outcome) -> ExitCode {
+    let Err(failure) = outcome else {
+        return ExitCode::from(code::OK);
+    };
+    if !matches!(failure, Failure::BrokenPipe) {
+        say(&failure);
+    }
+    ExitCode::from(failure.code())
+}
+
+/// What clap has to say: help and versions are no errors.
+pub(crate) fn usage(e: &clap::Error) -> ExitCode {
+    // Nothing is left to do when even that cannot be written.
+    let _ = e.print();
+    ExitCode::from(if e.use_stderr() {
+        code::USAGE
+    } else {
+        code::OK
+    })
+}
+
+/// A line for people, on standard error.
+pub(crate) fn say(message: impl std::fmt::Display) {
+    use std::io::Write;
+    // With standard error gone there is nobody to tell.
+    let _ = writeln!(anstream::stderr(), "ipc: {message}");
+}
+
+impl From<GetError> for Failure {
+    fn from(e: GetError) -> Self {
+        match e {
+            GetError::Closed => Self::Closed("the queue is closed and empty"),
+            GetError::Failed(e) => e.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<TryGetError> for Failure {
+    fn from(e: TryGetError) -> Self {
+        match e {
+            TryGetError::Empty => Self::WouldBlock("the queue is empty"),
+            TryGetError::Closed => GetError::Closed.into(),
+            TryGetError::Failed(e) => e.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<GetTimeoutError> for Failure {
+    fn from(e: GetTimeoutError) -> Self {
+        match e {
+            GetTimeoutError::Timeout => Self::Timeout("no message came"),
+            GetTimeoutError::Closed => GetError::Closed.into(),
+            GetTimeoutError::Failed(e) => e.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl<T> From<TryPutError<T>> for Failure {
+    fn from(e: TryPutError<T>) -> Self {
+        match e {
+            TryPutError::Full(_) => Self::WouldBlock("the queue is full"),
+            TryPutError::Closed(_) => Self::Closed("the queue is closed"),
+            TryPutError::Failed { error, .. } => error.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl<T> From<PutTimeoutError<T>> for Failure {
+    fn from(e: PutTimeoutError<T>) -> Self {
+        match e {
+            PutTimeoutError::Timeout(_) => Self::Timeout("no room came free in the queue"),
+            PutTimeoutError::Closed(_) => Self::Closed("the queue is closed"),
+            PutTimeoutError::Failed { error, .. } => error.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}

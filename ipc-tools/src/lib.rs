@@ -1,0 +1,49 @@
+//! The command-line tools of [`ipc_core`]: create, use, inspect and repair shared-memory objects from the shell.
+//!
+//! Reading path: `args` (what can be asked) → `command` (one file a verb) → `snapshot` (what `ipc-core` says, as plain
+//! data) → `output` (how it is shown). `exit` is the one place that knows exit codes. What moves messages stands below
+//! `command`: `framing` (bytes ⇄ messages), `outlet` (standard output that loses nothing), `signals` (Ctrl-C).
+#![forbid(unsafe_code)]
+
+mod args;
+mod command;
+mod exit;
+mod framing;
+mod outlet;
+mod output;
+mod signals;
+mod snapshot;
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+use clap::Parser;
+
+/// Runs `ipc` with these arguments, the program's name first, and says how it ended.
+///
+/// A program that is called `ipc-VERB`, through a symbolic link for instance, is `ipc VERB`.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let program = arguments.first().map(Path::new).and_then(Path::file_stem);
+    let verb = program.and_then(|name| name.to_str()?.strip_prefix("ipc-").map(str::to_owned));
+    match verb {
+        Some(verb) => run_verb(&verb, arguments),
+        None => finish(arguments),
+    }
+}
+
+/// Runs `ipc VERB` with these arguments, the program's name first, and says how it ended.
+pub fn run_verb(verb: &str, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let rest = arguments.into_iter().skip(1);
+    finish(
+        [OsString::from("ipc"), OsString::from(verb)]
+            .into_iter()
+            .chain(rest),
+    )
+}
+
+fn finish(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match args::Cli::try_parse_from(arguments) {
+        Ok(cli) => exit::report(command::run(cli)),
+        Err(e) => exit::usage(&e),
+    }
+}
