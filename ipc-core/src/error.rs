@@ -153,12 +153,16 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another process has been removing the object for longer than that takes.
-    #[error(
-        "{object} is being removed by another process; try again, or see who holds it with `ipc doctor`"
-    )]
+    #[error("{object} is being removed by another process; try again")]
     BeingRemoved {
         /// The object's path.
         object: String,
+    },
+    /// A namespace is to be where something else is.
+    #[error("{path} is not a directory; remove it, or set IPC_DIR to a directory", path = path.display())]
+    NotADirectory {
+        /// What should be a directory.
+        path: PathBuf,
     },
     /// The object was not removed because it is in use.
     #[error(
@@ -209,7 +213,9 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadName { .. } | Self::BadOption { .. } => ErrorKind::Usage,
+            Self::BadName { .. } | Self::BadOption { .. } | Self::NotADirectory { .. } => {
+                ErrorKind::Usage
+            }
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Exists { .. } => ErrorKind::Exists,
             Self::ForeignOwner { .. }

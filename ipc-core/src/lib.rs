@@ -1,12 +1,13 @@
 //! Objects in shared memory for processes that work together on one machine.
 //!
-//! Any process may be killed at any instruction: nobody else gets stuck, and no data is lost.
+//! Any process may be killed at any instruction: nobody else gets stuck, and no message is torn, doubled, or lost before
+//! somebody took it.
 //!
 //! Reading path through the source: `region/region.rs` (memory others write) → `object/participant.rs` (who lives, and the
 //! proof that one does not) → `channel/queue/ring.rs` (the pattern) → `object/wait.rs` (the hard argument). The module list
 //! below is in order of layers: each uses only those above it.
 
-pub mod error;
+mod error;
 mod prim;
 
 mod os;

@@ -1,20 +1,22 @@
 //! What `step_kill` runs.
 //!
 //! The queue's scenarios, from the ground up: `message` (messages that know whether they are whole), `oracle` (what the
-//! file holds, read without the library), `act` (what a victim does), `trial` (a queue, and what must be true of it at
-//! the end), `conservation` (one act in one setting), `queue` (the list of them), `lifetime` (create to unlink),
-//! `slot_reuse` (a sweeper that comes too late).
+//! file holds, read without the library), `act` (what a victim does), `trial` (a queue and who comes to it), `aftermath`
+//! (what must be true in the end). Then the scenarios: `conservation` (one act in one setting) and their list, `queue`;
+//! `birth` and `visit` (from create to unlink); `slot_reuse` (a sweeper that comes too late).
 
 mod act;
+mod aftermath;
+mod birth;
 mod conservation;
-mod lifetime;
 mod message;
 mod oracle;
 mod queue;
 mod slot_reuse;
 mod trial;
+mod visit;
 
-use self::lifetime::Birth;
+use self::birth::Birth;
 use crate::naive::NaiveOperation;
 use crate::owned_cell::{CellFault, CellPut};
 use crate::step::Entry;
@@ -34,7 +36,7 @@ pub fn all() -> Vec<Entry> {
         .into_iter()
         .chain(operations.into_iter().map(Entry::new))
         .chain(births.map(Entry::new))
-        .chain(lifetime::visits().into_iter().map(Entry::new))
+        .chain(visit::visits().into_iter().map(Entry::new))
         .chain(slot_reuse::newcomers().into_iter().map(Entry::new))
         .collect()
 }

@@ -3,6 +3,8 @@
 //! Values are encoded in the process that sends them, before anything shared is touched, so that an encoding error goes
 //! to the caller and nowhere else. Received bytes are copied to private memory before they are parsed.
 
+use core::mem::MaybeUninit;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A value that can travel between processes.
@@ -14,6 +16,8 @@ pub trait Message: Sized + sealed::Sealed {}
 impl<M: sealed::Sealed> Message for M {}
 
 pub(crate) mod sealed {
+    use super::Place;
+
     /// What channels need of a message.
     pub trait Sealed: Sized {
         /// Its length in bytes where all values have the same.
@@ -25,12 +29,32 @@ pub(crate) mod sealed {
         /// Calls `with` on the encoded value.
         fn encode<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<R, super::EncodeError>;
 
-        /// Puts the value that `received` encodes into `to`: a value that passes through several results by value is
-        /// copied as often.
+        /// Puts the value that `received` encodes where it is to stay: a value that is returned through several layers is
+        /// copied by each.
         fn decode(
             received: super::Received<'_>,
-            to: &mut Option<Self>,
+            to: &mut impl Place<Self>,
         ) -> Result<(), super::DecodeError>;
+    }
+}
+
+/// Where a received value is to stay.
+pub trait Place<T> {
+    /// Leaves the value there.
+    fn put(&mut self, value: T);
+}
+
+impl<T> Place<T> for MaybeUninit<T> {
+    #[inline(always)]
+    fn put(&mut self, value: T) {
+        self.write(value);
+    }
+}
+
+impl<T> Place<T> for Vec<T> {
+    #[inline(always)]
+    fn put(&mut self, value: T) {
+        self.push(value);
     }
 }
 
@@ -120,8 +144,8 @@ impl sealed::Sealed for Bytes {
         Ok(with(&self.0))
     }
 
-    fn decode(received: Received<'_>, to: &mut Option<Self>) -> Result<(), DecodeError> {
-        *to = Some(Self(match received {
+    fn decode(received: Received<'_>, to: &mut impl Place<Self>) -> Result<(), DecodeError> {
+        to.put(Self(match received {
             Received::Borrowed(bytes) => bytes.to_vec(),
             Received::Owned(bytes) => bytes,
         }));
@@ -146,10 +170,10 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> sealed::Sealed for Pla
     }
 
     #[inline]
-    fn decode(received: Received<'_>, to: &mut Option<Self>) -> Result<(), DecodeError> {
+    fn decode(received: Received<'_>, to: &mut impl Place<Self>) -> Result<(), DecodeError> {
         match bytemuck::checked::try_pod_read_unaligned(received.as_ref()) {
             Ok(value) => {
-                *to = Some(Self(value));
+                to.put(Self(value));
                 Ok(())
             }
             Err(e) => Err(DecodeError::new::<Self>(e)),
@@ -177,10 +201,10 @@ impl<T: Serialize + DeserializeOwned> sealed::Sealed for T {
         }
     }
 
-    fn decode(received: Received<'_>, to: &mut Option<Self>) -> Result<(), DecodeError> {
+    fn decode(received: Received<'_>, to: &mut impl Place<Self>) -> Result<(), DecodeError> {
         match postcard::take_from_bytes(received.as_ref()) {
             Ok((value, [])) => {
-                *to = Some(value);
+                to.put(value);
                 Ok(())
             }
             Ok((_, rest)) => Err(DecodeError::new::<Self>(format!(

@@ -6,7 +6,7 @@
 //! **Opening** checks owner, size and identity, takes a shared lock on the existence byte, and looks at the name again:
 //! if it no longer names this very file, somebody removed it in between, and the search starts over.
 //!
-//! **Removal** holds an exclusive lock on the existence byte (nobody is attached) or, when forced, on the removal byte,
+//! **Removal** holds an exclusive lock on the removal byte and, unless forced, on the existence byte (nobody is attached),
 //! and compares the inode under the name: never is a name removed that has come to mean another file.
 //!
 //! An *ephemeral* object is removed by its last user, or, when that one was killed, by whoever next makes an ephemeral
@@ -14,7 +14,7 @@
 //!
 //! In one process, all handles on an object share one [`Object`]: one mapping, one slot, found by inode.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::{
     collections::HashMap,
     fs::File,
@@ -209,7 +209,7 @@ impl Object {
                 return Ok((object, structure));
             }
         }
-        Err(Error::NotFound {
+        Err(Error::BeingRemoved {
             object: label.into_owned(),
         })
     }
@@ -356,10 +356,9 @@ impl Object {
         }
     }
 
-    /// Whether a peer cut the object's file short while it is in use here.
-    #[inline]
-    pub(crate) fn is_cut(&self) -> bool {
-        self.region.is_cut()
+    /// Set once a peer cut the object's file short while it is in use here. Meaningful while the object lives.
+    pub(crate) fn cut_flag(&self) -> &'static AtomicBool {
+        self.region.cut_flag()
     }
 
     /// The path under which the object was created or opened.
@@ -378,12 +377,7 @@ impl Object {
 
     /// Removes the object's name if it still means this object.
     pub(crate) fn unlink(&self) -> Result<()> {
-        match file::facts_at(&self.path) {
-            Ok(f) if f.inode == self.inode => remove(&self.path, Removal::Forced).map(drop),
-            _ => Err(Error::NotFound {
-                object: self.label.clone(),
-            }),
-        }
+        remove_if(&self.path, Removal::Forced, Some(self.inode))
     }
 
     /// What another process needs to come to this object.
@@ -412,7 +406,7 @@ impl Drop for Object {
         }
         if self.is_ephemeral {
             // Fails unless we were the last, which is the point.
-            let _ = remove(&self.path, Removal::Unused);
+            let _ = remove_if(&self.path, Removal::Unused, Some(self.inode));
         }
     }
 }
@@ -608,10 +602,21 @@ pub(crate) enum Removal {
 
 /// Removes the name `path` of whatever object or half-made file has it.
 pub(crate) fn remove(path: &Path, removal: Removal) -> Result<()> {
+    remove_if(path, removal, None)
+}
+
+/// As [`remove`], provided that it still means `expected`.
+fn remove_if(path: &Path, removal: Removal, expected: Option<Inode>) -> Result<()> {
     let label = path.to_string_lossy();
     let failed = |e: io::Error| open_error(&label, &e);
     for _ in 0..RETRIES {
         let file = file::open(path).map_err(failed)?;
+        let inode = file::facts(&file).map_err(failed)?.inode;
+        if expected.is_some_and(|expected| expected != inode) {
+            return Err(Error::NotFound {
+                object: label.into_owned(),
+            });
+        }
         let claim = Claim::new(&file, fork::epoch(), fork::hold_forks()).map_err(failed)?;
         if removal == Removal::Unused && !claim.try_exclusive(EXISTENCE).map_err(failed)? {
             drop(claim);
@@ -623,15 +628,14 @@ pub(crate) fn remove(path: &Path, removal: Removal) -> Result<()> {
         // Without it, two who remove the same object could remove a successor's name.
         let is_ours = claim.try_exclusive(REMOVAL).map_err(failed)?;
         let named = file::facts_at(path).map_err(failed)?;
-        if is_ours && named.inode == file::facts(&file).map_err(failed)?.inode {
+        if is_ours && named.inode == inode {
             return std::fs::remove_file(path).map_err(failed);
         }
         drop(claim);
         std::thread::yield_now();
     }
-    Err(Error::InUse {
+    Err(Error::BeingRemoved {
         object: label.into_owned(),
-        participants: 0,
     })
 }
 

@@ -93,11 +93,14 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`Error::NetworkFileSystem`]; [`Error::PermissionDenied`]; [`Error::Io`], also when `dir` is not a directory.
+    /// [`Error::NetworkFileSystem`]; [`Error::NotADirectory`]; [`Error::PermissionDenied`]; [`Error::Io`].
     pub fn at(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = std::path::absolute(dir.as_ref())
             .map_err(|e| Error::from_io(&dir.as_ref().to_string_lossy(), "find", &e))?;
         let what = dir.to_string_lossy();
+        if dir.exists() && !dir.is_dir() {
+            return Err(Error::NotADirectory { path: dir });
+        }
         if !dir.is_dir() {
             use std::os::unix::fs::DirBuilderExt;
             fs::DirBuilder::new()
@@ -198,7 +201,9 @@ impl Namespace {
     /// A new file name for an object without one.
     pub(crate) fn ephemeral_file(&self) -> Result<PathBuf> {
         let dir = self.dir.join(EPHEMERAL);
-        file::make_dir(&dir, 0o700)
+        // Who may use the namespace may use its nameless objects.
+        let mode = file::facts_at(&self.dir).map_or(0o700, |f| f.mode & 0o7770);
+        file::make_dir(&dir, mode)
             .map_err(|e| Error::from_io(&dir.to_string_lossy(), "create directory", &e))?;
         Ok(dir.join(file::unique()))
     }
@@ -214,7 +219,8 @@ impl Namespace {
             .collect();
         match read_dir(&self.dir.join(EPHEMERAL)) {
             Ok(nameless) => found.extend(nameless),
-            Err(Error::NotFound { .. }) => {}
+            // Not there, or not ours to collect.
+            Err(Error::NotFound { .. } | Error::PermissionDenied { .. }) => {}
             Err(e) => return Err(e),
         }
         Ok(found)
@@ -250,6 +256,11 @@ fn own_dir(dir: &Path) -> Result<()> {
     if found.is_symlink() {
         return Err(Error::Symlink {
             object: what.into_owned(),
+        });
+    }
+    if !found.is_dir() {
+        return Err(Error::NotADirectory {
+            path: dir.to_owned(),
         });
     }
     let facts = file::Facts::from(found);

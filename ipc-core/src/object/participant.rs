@@ -76,6 +76,7 @@ const GENERATION: u64 = 2;
 pub(crate) struct Owner(NonZeroU16);
 
 impl Owner {
+    #[inline]
     pub(crate) fn of_slot(slot: u32) -> Option<Self> {
         let number = u16::try_from(slot.checked_add(1)?).ok()?;
         NonZeroU16::new(number)

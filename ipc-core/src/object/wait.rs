@@ -37,11 +37,7 @@ use core::sync::atomic::{AtomicU32 as LocalU32, Ordering};
 use std::time::Duration;
 
 use crate::{
-    os::{
-        clock,
-        futex::{self, Woken},
-        process,
-    },
+    os::{clock, futex, process},
     prim::{self, AcqRel, AtomicU32, Relaxed},
     region::Shared,
 };
@@ -94,20 +90,20 @@ impl WaitWord {
     }
 
     /// Announces a sleeper. What it waits for must be looked for between this and [`Self::sleep`].
-    fn announce(&self) -> Ticket {
+    fn announce(&self) -> Announced {
         let seen = self.0.fetch_or(SLEEPERS, AcqRel) | SLEEPERS;
         prim::full_fence_after_rmw(); // W1
-        Ticket(seen)
+        Announced(seen)
     }
 
-    fn sleep(&self, ticket: Ticket, until_ns: u64) -> Woken {
-        futex::wait(&self.0, ticket.0, until_ns) // W2
+    fn sleep(&self, announced: Announced, until_ns: u64) {
+        futex::wait(&self.0, announced.0, until_ns); // W2
     }
 }
 
 /// The value under which a sleeper announced itself.
 #[derive(Debug)]
-struct Ticket(u32);
+struct Announced(u32);
 
 /// When a wait gives up, on the monotonic clock.
 #[derive(Debug, Clone, Copy)]
@@ -205,12 +201,13 @@ impl Waiting<'_> {
         {
             return done;
         }
+        let mut next_look = clock::monotonic_ns().saturating_add(WATCH_NS);
         loop {
             let word = match attempt() {
                 Attempt::Done(value) => return Some(value),
                 Attempt::Blocked(word) => word,
             };
-            let ticket = word.announce();
+            let announced = word.announce();
             let is_same = match attempt() {
                 Attempt::Done(value) => return Some(value),
                 Attempt::Blocked(other) => core::ptr::eq(other, word),
@@ -222,12 +219,14 @@ impl Waiting<'_> {
             if !is_same {
                 continue; // it waits for something else by now: announce there
             }
-            let watch = now.saturating_add(WATCH_NS);
-            if word.sleep(ticket, watch.min(self.deadline.0)) == Woken::TimedOut
-                && let Some(failure) = look()
-            {
-                return Some(failure);
+            // Not only when nobody woke us: a stream of wakes must not hide a death.
+            if now >= next_look {
+                next_look = now.saturating_add(WATCH_NS);
+                if let Some(failure) = look() {
+                    return Some(failure);
+                }
             }
+            word.sleep(announced, next_look.min(self.deadline.0));
         }
     }
 

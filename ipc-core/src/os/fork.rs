@@ -7,15 +7,17 @@
 #![allow(unsafe_code)]
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::{io, num::NonZero, ptr, sync::Once};
 
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
 /// The wiped page, or null before the first use. Its first word is 0 in a process that has not asked since its fork.
 static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 /// The epoch of this process's youngest ancestor that asked; ordinary memory, so a child inherits it.
 static LAST: AtomicU32 = AtomicU32::new(0);
+/// The kernel gave us no such page: processes are told apart by their ids.
+static HAS_NO_PAGE: AtomicBool = AtomicBool::new(false);
 
 /// A number that differs between a process and every ancestor it was forked from. Never 0.
 #[inline]
@@ -34,13 +36,18 @@ pub(crate) fn epoch() -> u32 {
 
 #[cold]
 fn first_epoch() -> u32 {
+    if HAS_NO_PAGE.load(Ordering::Relaxed) {
+        return std::process::id() | (1 << 31);
+    }
     let _guard = hold_forks();
     let mut page = PAGE.load(Ordering::Acquire);
     if page.is_null() {
         page = match new_page() {
             Ok(page) => page,
-            // Out of memory for one page: the epoch falls back to the process id, asked each time.
-            Err(_) => return std::process::id() | (1 << 31),
+            Err(_) => {
+                HAS_NO_PAGE.store(true, Ordering::Relaxed);
+                return std::process::id() | (1 << 31);
+            }
         };
         PAGE.store(page, Ordering::Release);
     }
@@ -66,7 +73,12 @@ fn new_page() -> io::Result<*mut AtomicU32> {
         )
     }?;
     // SAFETY: exactly the page mapped above, which holds nothing yet.
-    unsafe { madvise(page, length.get(), MmapAdvise::MADV_WIPEONFORK) }?;
+    let wiped = unsafe { madvise(page, length.get(), MmapAdvise::MADV_WIPEONFORK) };
+    if let Err(e) = wiped {
+        // SAFETY: as above.
+        let _ = unsafe { munmap(page, length.get()) };
+        return Err(e.into());
+    }
     Ok(page.cast().as_ptr())
 }
 

@@ -6,29 +6,20 @@
 
 use crate::prim::AtomicU32;
 
-/// Why a sleep ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Woken {
-    /// Somebody woke us, a signal arrived, or the word had changed before we slept.
-    Maybe,
-    /// The deadline passed.
-    TimedOut,
-}
-
 #[cfg(not(loom))]
 mod kernel {
     use std::ptr;
 
-    use super::{AtomicU32, Woken};
+    use super::AtomicU32;
 
-    /// Sleeps while `word` holds `expected`, until `deadline_ns` on the monotonic clock.
-    pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline_ns: u64) -> Woken {
+    /// Sleeps while `word` holds `expected`, until `deadline_ns` on the monotonic clock. May return early.
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline_ns: u64) {
         let deadline = libc::timespec {
             tv_sec: i64::try_from(deadline_ns / 1_000_000_000).unwrap_or(i64::MAX),
             tv_nsec: (deadline_ns % 1_000_000_000) as i64,
         };
         // SAFETY: the kernel only compares `word` and reads `deadline`; both outlive the call.
-        let rc = unsafe {
+        unsafe {
             libc::syscall(
                 libc::SYS_futex,
                 word.as_ptr(),
@@ -39,11 +30,6 @@ mod kernel {
                 libc::FUTEX_BITSET_MATCH_ANY,
             )
         };
-        if rc == -1 && nix::errno::Errno::last() == nix::errno::Errno::ETIMEDOUT {
-            Woken::TimedOut
-        } else {
-            Woken::Maybe
-        }
     }
 
     /// Wakes up to `count` sleepers on `word`; returns how many.
@@ -85,15 +71,14 @@ mod kernel {
 mod model {
     use loom::sync::atomic::Ordering::AcqRel;
 
-    use super::{AtomicU32, Woken};
+    use super::AtomicU32;
 
     /// The kernel's comparison reads the newest value, as a read-modify-write does. A sleeper that nobody wakes spins
     /// here for ever, which loom reports.
-    pub(crate) fn wait(word: &AtomicU32, expected: u32, _deadline_ns: u64) -> Woken {
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, _deadline_ns: u64) {
         while word.fetch_add(0, AcqRel) == expected {
             loom::thread::yield_now();
         }
-        Woken::Maybe
     }
 
     /// The caller has changed the word, which is what wakes the model's sleepers.

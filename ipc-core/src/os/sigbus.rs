@@ -38,10 +38,9 @@ impl Guard {
         Self(range)
     }
 
-    /// Whether any of it turned out to be cut off.
-    #[inline]
-    pub(crate) fn was_hit(&self) -> bool {
-        self.0.was_hit.load(Ordering::Relaxed)
+    /// Tells whether any of it turned out to be cut off. Meaningful while the guard lives.
+    pub(crate) fn flag(&self) -> &'static AtomicBool {
+        &self.0.was_hit
     }
 }
 
@@ -103,7 +102,10 @@ fn install() {
 extern "C" fn on_sigbus(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel passes a valid siginfo.
     let fault = unsafe { &*info };
-    // SAFETY: the address field is set for SIGBUS.
+    if fault.si_code <= 0 {
+        return pass_on(signal, info, context); // somebody sent it
+    }
+    // SAFETY: the address field is set for a SIGBUS that the kernel raised.
     let address = unsafe { fault.si_addr() } as usize;
     let hit = ranges().find(|r| {
         (r.start.load(Ordering::Acquire)..r.end.load(Ordering::Relaxed)).contains(&address)
@@ -138,9 +140,11 @@ fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) 
     let previous = unsafe { &*previous };
     match previous.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
-            // The access faults again when we return, and then ends the process.
             // SAFETY: restoring the default action is async-signal-safe.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
+            // A faulting access would fault again; a signal that was sent must be sent again.
+            // SAFETY: raising a signal is async-signal-safe.
+            unsafe { libc::raise(signal) };
         }
         handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
             type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);

@@ -8,7 +8,12 @@
 
 #![allow(unsafe_code)]
 
-use core::{fmt, ops::Deref, ptr::NonNull};
+use core::{
+    fmt,
+    ops::Deref,
+    ptr::NonNull,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use std::sync::Arc;
 
 use memmap2::MmapRaw;
@@ -99,12 +104,19 @@ impl Region {
     }
 
     /// Whether a peer cut the file short, so that some of this memory is no longer shared.
-    #[inline]
     pub(crate) fn is_cut(&self) -> bool {
+        self.cut_flag().load(Ordering::Relaxed)
+    }
+
+    /// What [`Self::is_cut`] looks at, for who looks often. Meaningful while the region lives.
+    pub(crate) fn cut_flag(&self) -> &'static AtomicBool {
         match &self.backing {
-            Backing::Mapped { guard, .. } => guard.was_hit(),
+            Backing::Mapped { guard, .. } => guard.flag(),
             #[cfg(any(test, loom))]
-            Backing::Heap(_) => false,
+            Backing::Heap(_) => {
+                static NEVER: AtomicBool = AtomicBool::new(false);
+                &NEVER
+            }
         }
     }
 

@@ -86,6 +86,7 @@ fn main() -> ExitCode {
         .flat_map(|file| mutations_of(file, &read(&workspace.join("ipc-core/src").join(file))))
         .filter(|m| m.name().contains(&filter))
         .collect();
+    assert!(!mutations.is_empty(), "no ordering matches {filter:?}");
     println!("{} orderings to weaken", mutations.len());
     let next = Mutex::new(mutations.iter());
     let failures = Mutex::new(0);

@@ -156,7 +156,8 @@ fn counter(random: &mut Random, layout: &Layout, file: &[u8]) -> Edit {
 fn gate(random: &mut Random, layout: &Layout) -> Edit {
     if random.one_in(3) {
         let orphans = random.pick(&[0, 1, 2, u64::MAX]);
-        return Edit::word(layout.gate + 16, orphans);
+        let which = 16 + 8 * random.index(2);
+        return Edit::word(layout.gate + which, orphans);
     }
     let which = 4 * random.index(4);
     let any = random.number();

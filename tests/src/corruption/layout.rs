@@ -84,7 +84,7 @@ impl Layout {
         let links = (meta + 8 * blocks).next_multiple_of(128);
         let places = (links + 8 * blocks).next_multiple_of(128);
         let bytes = blocks * block_bytes;
-        let data = (places + 8 * blocks).next_multiple_of(bytes.clamp(8, 4096));
+        let data = (places + 8 * blocks).next_multiple_of(if bytes < 4096 { 128 } else { 4096 });
         let end = if blocks > 0 {
             data + bytes
         } else {

@@ -3,10 +3,9 @@
 use ipc_core::{Bytes, ParticipantState, Queue, TryPutError};
 
 use super::act::{self, Act, CLOSED, DONE, FAILED, FULL};
+use super::aftermath::{drain, ids, kept, sorted};
 use super::message::{BLOCK, Id, length_of, message};
-use super::trial::{
-    FIRST_OF_OTHERS, FIRST_OF_REPAIRER, FIRST_OF_VICTIM, Setting, Trial, drain, ids, kept, sorted,
-};
+use super::trial::{FIRST_OF_OTHERS, FIRST_OF_REPAIRER, FIRST_OF_VICTIM, Setting, Trial};
 use crate::mapping::Shared;
 use crate::step::{Campaign, Expectation, Operation, Outcome, Scenario};
 

@@ -4,7 +4,8 @@
 use ipc_core::ParticipantState;
 
 use super::act::{self, Act, DONE, FAILED};
-use super::trial::{self, FIRST_OF_REPAIRER, Setting, Trial};
+use super::aftermath;
+use super::trial::{FIRST_OF_REPAIRER, Setting, Trial};
 use crate::mapping::Shared;
 use crate::step::{Campaign, End, Expectation, Operation, Outcome, Scenario};
 
@@ -14,6 +15,7 @@ pub(super) struct SlotReuse {
     pub(super) name: &'static str,
     pub(super) setting: Setting,
     pub(super) newcomer: (Act, u32),
+    pub(super) stride: Option<u64>,
 }
 
 impl Scenario for SlotReuse {
@@ -35,10 +37,8 @@ impl Scenario for SlotReuse {
         trial.shared()
     }
 
-    /// The sweeper looks at a block, at the slot, at the cell that refers to the block, and then acts: no byte changes in
-    /// between. That is some 100 instructions with optimisation, and ten times as many without.
     fn stride(&self) -> Option<u64> {
-        Some(if cfg!(debug_assertions) { 1000 } else { 100 })
+        self.stride
     }
 
     fn arm<'a>(&'a self, trial: &'a Trial) -> Operation<'a> {
@@ -76,9 +76,9 @@ impl Scenario for SlotReuse {
             DONE => act.puts(FIRST_OF_REPAIRER),
             _ => Vec::new(),
         };
-        let came = [trial::ids(&trial.before), put].concat();
-        let went = [act::got(result), trial::ids(&trial.messages())].concat();
-        if trial::sorted(came.clone()) != trial::sorted(went.clone()) {
+        let came = [aftermath::ids(&trial.before), put].concat();
+        let went = [act::got(result), aftermath::ids(&trial.messages())].concat();
+        if aftermath::sorted(came.clone()) != aftermath::sorted(went.clone()) {
             return Err(format!("{came:?} came, {went:?} went or are left"));
         }
         trial.sweep_and_count()?;
@@ -94,32 +94,40 @@ pub(super) fn newcomers() -> Vec<SlotReuse> {
     };
     let large_put = left_by("", Act::Put('l'), 15);
     let large_get = left_by("ls", Act::Get, 3);
+    // Between its looks at a block, the slot and the cell that refers to the block, and its act, a sweeper changes no
+    // byte. That is some 200 instructions with optimisation, and ten times as many without.
+    let window = if cfg!(debug_assertions) { 1000 } else { 100 };
+    let scenario = |name, setting, newcomer, stride| SlotReuse {
+        name,
+        setting,
+        newcomer,
+        stride,
+    };
     vec![
-        // The sweeper finds the dead one's message complete, so its blocks are in use; the newcomer has just taken it.
-        SlotReuse {
-            name: "slot-reused-to-free-blocks",
-            setting: large_put,
-            newcomer: (Act::Get, 3),
-        },
-        SlotReuse {
-            name: "slot-reused-to-take-blocks",
-            setting: large_put,
-            newcomer: (Act::Get, 1),
-        },
-        SlotReuse {
-            name: "slot-reused-to-get-orphan",
-            setting: large_get,
-            newcomer: (Act::Get, 1),
-        },
-        SlotReuse {
-            name: "slot-reused-to-put",
-            setting: left_by("s", Act::Put('s'), 1),
-            newcomer: (Act::Put('s'), 1),
-        },
-        SlotReuse {
-            name: "slot-reused-to-put-large",
-            setting: left_by("s", Act::Put('l'), 4),
-            newcomer: (Act::Put('l'), 4),
-        },
+        // The dead one's message was complete, so its blocks were in use; the newcomer has taken it, and frees them.
+        scenario(
+            "slot-reused-to-free-blocks",
+            large_put,
+            (Act::Get, 3),
+            Some(window),
+        ),
+        scenario(
+            "slot-reused-to-get-orphan",
+            large_get,
+            (Act::Get, 1),
+            Some(2 * window),
+        ),
+        scenario(
+            "slot-reused-to-put",
+            left_by("s", Act::Put('s'), 1),
+            (Act::Put('s'), 1),
+            None,
+        ),
+        scenario(
+            "slot-reused-to-put-large",
+            left_by("s", Act::Put('l'), 4),
+            (Act::Put('l'), 4),
+            None,
+        ),
     ]
 }

@@ -3,6 +3,8 @@
 //! Read in this order: `cell` (the claim word), `ring` with `put`, `get`, `look` and `repair` (the algorithm, which never
 //! waits), this file (waiting, types and the public face), `options`, `errors`.
 
+#![expect(unsafe_code, reason = "one uninitialised value on the fast path")]
+
 mod cell;
 mod errors;
 mod geometry;
@@ -18,7 +20,12 @@ mod model;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use core::{fmt, marker::PhantomData};
+use core::{
+    fmt,
+    marker::PhantomData,
+    mem::MaybeUninit,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
@@ -38,7 +45,7 @@ use self::{
 };
 use crate::{
     error::{Damage, Error, Result},
-    message::{Bytes, Message, Received},
+    message::{Bytes, Message, Place, Received},
     object::{
         lifetime::{Object, Ticket},
         participant::Owner,
@@ -76,9 +83,9 @@ const ANNOUNCE_EVERY: u32 = 64;
 /// | after that | the message is gone: at-most-once |
 /// | while it slept | nothing |
 ///
-/// Who waits learns of a death within about 100 ms, who calls next at once. A *stopped* process is alive: a message it is
-/// taking stays its own. A stopped producer holds nobody up; a stopped consumer may, once producers have come round to the
-/// cell it is reading.
+/// Who waits, or finds the queue empty or full, learns of a death within about 100 ms. A *stopped* process is alive: a message it is
+/// taking stays its own. Gets pass over the cell of a stopped producer. Producers that come round to the cell of a stopped process
+/// find the queue full until it goes on or dies.
 ///
 /// # Order
 ///
@@ -121,6 +128,8 @@ struct Core {
     /// One for each side: a full queue says nothing about an empty one.
     put_patience: Patience,
     get_patience: Patience,
+    /// Whether the object's file was cut short.
+    cut: &'static AtomicBool,
     /// Damage once found: later calls say the same.
     damage: OnceLock<Damage>,
 }
@@ -169,11 +178,12 @@ impl<T: Message> Queue<T> {
 
     fn over(object: Arc<Object>, ring: Arc<Ring>, wait: WaitStrategy) -> Self {
         let core = Core {
-            object,
             ring,
             put_patience: Patience::new(),
             get_patience: Patience::new(),
+            cut: object.cut_flag(),
             damage: OnceLock::new(),
+            object,
         };
         Self {
             core: Arc::new(core),
@@ -200,7 +210,10 @@ impl<T: Message> Queue<T> {
     /// [`TryPutError`], with the message.
     #[inline]
     pub fn try_put(&self, value: T) -> Result<(), TryPutError<T>> {
-        let put = value.encode(|bytes| self.core.try_put(bytes));
+        let put = value.encode(|bytes| match self.core.try_put(bytes) {
+            Err(Refused::GaveUp) if self.core.found_dead() => self.core.try_put(bytes),
+            put => put,
+        });
         put.unwrap_or_else(|e| Err(Refused::Encode(e)))
             .map_err(|refused| TryPutError::new(value, refused))
     }
@@ -260,11 +273,13 @@ impl<T: Message> Queue<T> {
     /// [`GetError::Closed`] once the queue is closed and every message was got.
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
-        let mut value = None;
-        match self.get_until(Deadline::NEVER, &mut value) {
-            Err(Unmet::Error(e)) => Err(*e),
-            _ => value.ok_or(GetError::Closed), // GaveUp: a wait without a deadline does not
-        }
+        self.core
+            .try_get()
+            .or_else(|unmet| match self.wait_for_one(unmet, Deadline::NEVER) {
+                Err(Unmet::Error(e)) => Err(*e),
+                Err(Unmet::GaveUp) => unreachable!("a wait without a deadline does not give up"),
+                Ok(value) => Ok(value),
+            })
     }
 
     /// Gets the oldest message if there is one now. Never says Empty after a put has returned whose message nobody got.
@@ -274,11 +289,9 @@ impl<T: Message> Queue<T> {
     /// [`TryGetError`].
     #[inline]
     pub fn try_get(&self) -> Result<T, TryGetError> {
-        let mut value = None;
-        match self.core.try_get(&mut value) {
-            Err(Unmet::Error(e)) => Err((*e).into()),
-            _ => value.ok_or(TryGetError::Empty),
-        }
+        self.core
+            .try_get()
+            .or_else(|unmet| self.core.retry(unmet, || self.core.try_get()))
     }
 
     /// Gets the oldest message; blocks for at most `timeout` while there is none.
@@ -287,17 +300,26 @@ impl<T: Message> Queue<T> {
     ///
     /// [`GetTimeoutError`].
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
-        let mut value = None;
-        match self.get_until(Deadline::after(timeout), &mut value) {
-            Err(Unmet::Error(e)) => Err((*e).into()),
-            _ => value.ok_or(GetTimeoutError::Timeout),
-        }
+        let deadline = Deadline::after(timeout);
+        self.core
+            .try_get()
+            .or_else(|unmet| match self.wait_for_one(unmet, deadline) {
+                Err(Unmet::Error(e)) => Err((*e).into()),
+                Err(Unmet::GaveUp) => Err(GetTimeoutError::Timeout),
+                Ok(value) => Ok(value),
+            })
     }
 
-    #[inline]
-    fn get_until(&self, deadline: Deadline, value: &mut Option<T>) -> Result<(), Unmet> {
-        self.core
-            .wait_to_get(self.wait, deadline, || self.core.try_get(value))
+    /// What a get does when there was nothing at once.
+    #[cold]
+    #[inline(never)]
+    fn wait_for_one(&self, unmet: Unmet, deadline: Deadline) -> Result<T, Unmet> {
+        match unmet {
+            Unmet::GaveUp => self
+                .core
+                .wait_to_get(self.wait, deadline, || self.core.try_get()),
+            error => Err(error),
+        }
     }
 
     /// Gets up to `max` of the oldest messages; blocks while there is none. Returns at least one, unless `max` is 0.
@@ -324,10 +346,9 @@ impl<T: Message> Queue<T> {
     ///
     /// [`TryGetError`], also if there is no message.
     pub fn try_get_many(&self, max: usize) -> Result<Vec<T>, TryGetError> {
-        self.core.try_get_many(max).map_err(|unmet| match unmet {
-            Unmet::GaveUp => TryGetError::Empty,
-            Unmet::Error(e) => (*e).into(),
-        })
+        self.core
+            .try_get_many(max)
+            .or_else(|unmet| self.core.retry(unmet, || self.core.try_get_many(max)))
     }
 
     /// A copy of the oldest message, which stays. Never blocks.
@@ -342,11 +363,15 @@ impl<T: Message> Queue<T> {
         let is_closed = core.ring.is_closed();
         match core.ring.peek(&mut bytes) {
             Ok(true) => {
-                let mut value = None;
-                T::decode(Received::Owned(bytes), &mut value)?;
-                value.ok_or(TryGetError::Empty)
+                let mut one = Vec::with_capacity(1);
+                T::decode(Received::Owned(bytes), &mut one)?;
+                one.pop().ok_or(TryGetError::Empty)
             }
-            Ok(false) if is_closed && core.ring.is_empty() => Err(TryGetError::Closed),
+            Ok(false) if is_closed => match core.ring.is_drained() {
+                Ok(true) => Err(TryGetError::Closed),
+                Ok(false) => Err(TryGetError::Empty),
+                Err(damage) => Err(TryGetError::Failed(*core.remember(damage))),
+            },
             Ok(false) => Err(TryGetError::Empty),
             Err(damage) => Err(TryGetError::Failed(*core.remember(damage))),
         }
@@ -586,14 +611,28 @@ impl Core {
     // ---- get
 
     #[inline]
-    fn try_get<T: Message>(&self, value: &mut Option<T>) -> Result<(), Unmet> {
+    fn try_get<T: Message>(&self) -> Result<T, Unmet> {
+        // Not an Option: the compiler copies those in pieces that wait for one another.
+        let mut value = MaybeUninit::uninit();
+        self.try_get_to(&mut value)?;
+        // SAFETY: `try_get_to` puts a value there unless it fails.
+        Ok(unsafe { value.assume_init() })
+    }
+
+    #[inline]
+    fn try_get_to<T: Message>(&self, to: &mut impl Place<T>) -> Result<(), Unmet> {
         let me = self.ready()?;
-        let mut taken = self
+        let taken = self
             .ring
             .try_take(me)
             .map_err(|refusal| self.unmet(refusal))?;
-        let received = self.receive(me, &mut taken, value)?;
-        self.deliver(taken)?;
+        let mut claimed = Claimed {
+            ring: &self.ring,
+            taken: [taken],
+            is_committed: false,
+        };
+        let received = self.receive(me, &mut claimed.taken[0], to)?;
+        self.deliver(claimed)?;
         received.map_err(Unmet::from)
     }
 
@@ -603,7 +642,7 @@ impl Core {
         &self,
         me: Owner,
         taken: &mut Taken,
-        value: &mut Option<T>,
+        to: &mut impl Place<T>,
     ) -> Result<Result<(), GetError>, Box<Error>> {
         let mut short = [0; MOST_INLINE];
         let mut large = Vec::new();
@@ -612,76 +651,77 @@ impl Core {
             Ok(None) => Received::Owned(large),
             Err(damage) => return Err(self.remember(damage)),
         };
-        Ok(T::decode(received, value).map_err(GetError::Decode))
+        Ok(T::decode(received, to).map_err(GetError::Decode))
     }
 
     fn try_get_into(&self, buffer: &mut Vec<u8>) -> Result<usize, Unmet> {
         let me = self.ready()?;
-        let mut taken = self
+        let taken = self
             .ring
             .try_take(me)
             .map_err(|refusal| self.unmet(refusal))?;
+        let mut claimed = Claimed {
+            ring: &self.ring,
+            taken: [taken],
+            is_committed: false,
+        };
         buffer.clear();
-        self.ring
-            .read(me, &mut taken, buffer)
-            .map_err(|damage| self.remember(damage))?;
-        self.deliver(taken)?;
+        let read = self.ring.read(me, &mut claimed.taken[0], buffer);
+        read.map_err(|damage| self.remember(damage))?;
+        self.deliver(claimed)?;
         Ok(buffer.len())
-    }
-
-    /// Commits a get.
-    #[inline]
-    fn deliver(&self, taken: Taken) -> Result<(), Box<Error>> {
-        let done = self
-            .ring
-            .finish(&taken)
-            .and_then(|()| self.ring.announce_gets(&[taken]));
-        done.map_err(|damage| self.remember(damage))?;
-        self.check_whole()
     }
 
     fn try_get_many<T: Message>(&self, max: usize) -> Result<Vec<T>, Unmet> {
         let me = self.ready()?;
         let max = max.min(self.ring.geometry().capacity);
-        let (mut taken, mut values) = (Vec::new(), Vec::new());
+        let mut claimed = Claimed {
+            ring: &self.ring,
+            taken: Vec::new(),
+            is_committed: false,
+        };
+        let mut values = Vec::new();
         let mut from = self.ring.head();
-        let mut first_error = None;
-        while taken.len() < max {
-            let mut next = match self.ring.take_from(me, from) {
-                Ok(next) => next,
-                Err(refusal) if taken.is_empty() => return Err(self.unmet(refusal)),
-                Err(GetRefusal::Empty | GetRefusal::Closed) => break,
-                Err(GetRefusal::Damage(damage)) => return Err(self.remember(damage).into()),
+        while claimed.taken.len() < max {
+            let taken = match self.ring.take_from(me, from) {
+                Ok(taken) => taken,
+                Err(GetRefusal::Empty | GetRefusal::Closed) if !claimed.taken.is_empty() => break,
+                Err(refusal) => return Err(self.unmet(refusal)),
             };
-            from = self.ring.behind(&next, from);
-            let mut value = None;
-            match self.receive(me, &mut next, &mut value)? {
-                Ok(()) => values.extend(value),
-                Err(e) if taken.is_empty() => {
-                    first_error = Some(e);
-                    taken.push(next);
-                    break;
-                }
-                Err(_) => {
-                    // The next call finds it first, and reports it.
-                    self.ring
-                        .put_back(&next)
-                        .map_err(|damage| self.remember(damage))?;
-                    break;
-                }
+            from = self.ring.behind(&taken, from);
+            claimed.taken.push(taken);
+            let last = claimed.taken.len() - 1;
+            if let Err(e) = self.receive(me, &mut claimed.taken[last], &mut values)? {
+                return self.report(e, claimed).map(|()| values);
             }
-            taken.push(next);
         }
-        for one in &taken {
+        self.deliver(claimed)?;
+        Ok(values)
+    }
+
+    /// Ends a batch whose last message cannot be decoded. That is an error if it is the only one; otherwise the next get
+    /// finds it first, and reports it.
+    #[cold]
+    fn report(&self, e: GetError, mut claimed: Claimed<'_, Vec<Taken>>) -> Result<(), Unmet> {
+        let is_only_one = claimed.taken.len() == 1;
+        if !is_only_one && let Some(last) = claimed.taken.pop() {
             self.ring
-                .finish(one)
+                .put_back(&last)
                 .map_err(|damage| self.remember(damage))?;
         }
-        self.ring
-            .announce_gets(&taken)
-            .map_err(|damage| self.remember(damage))?;
-        self.check_whole()?;
-        first_error.map_or(Ok(values), |e| Err(e.into()))
+        self.deliver(claimed)?;
+        if is_only_one { Err(e.into()) } else { Ok(()) }
+    }
+
+    /// Commits gets.
+    #[inline]
+    fn deliver<S: AsRef<[Taken]>>(&self, mut claimed: Claimed<'_, S>) -> Result<(), Box<Error>> {
+        claimed.is_committed = true;
+        let taken = claimed.taken.as_ref();
+        let done = taken.iter().try_for_each(|one| self.ring.finish(one));
+        let done = done.and_then(|()| self.ring.announce_gets(taken));
+        done.map_err(|damage| self.remember(damage))?;
+        self.check_whole()
     }
 
     #[inline]
@@ -707,6 +747,29 @@ impl Core {
             deadline,
         };
         waiting.until(attempt, look).unwrap_or(Err(Unmet::GaveUp))
+    }
+
+    /// What a get that does not wait does when there was nothing: perhaps a dead process holds something back.
+    #[cold]
+    fn retry<R>(
+        &self,
+        unmet: Unmet,
+        again: impl FnOnce() -> Result<R, Unmet>,
+    ) -> Result<R, TryGetError> {
+        let retried = match unmet {
+            Unmet::GaveUp if self.found_dead() => again(),
+            unmet => Err(unmet),
+        };
+        retried.map_err(|unmet| match unmet {
+            Unmet::GaveUp => TryGetError::Empty,
+            Unmet::Error(e) => (*e).into(),
+        })
+    }
+
+    /// Looks for the dead, unless somebody did lately. What makes that fail is found by the next call.
+    #[cold]
+    fn found_dead(&self) -> bool {
+        self.object.look().is_ok_and(|found| found > 0)
     }
 
     #[cold]
@@ -741,7 +804,7 @@ impl Core {
     /// Whether what was just done was done to shared memory.
     #[inline]
     fn check_whole(&self) -> Result<(), Box<Error>> {
-        if self.object.is_cut() {
+        if self.cut.load(Ordering::Relaxed) {
             Err(self.remember(CUT))
         } else {
             Ok(())
@@ -751,6 +814,28 @@ impl Core {
     #[cold]
     fn remember(&self, damage: Damage) -> Box<Error> {
         Box::new(self.damage.get_or_init(|| damage).of(self.object.label()))
+    }
+}
+
+/// Messages that are claimed and not committed. Dropped so, by an error or by a panic of the message's own code, they are
+/// left to the next get: nobody would take them from a living process.
+#[derive(Debug)]
+struct Claimed<'a, S: AsRef<[Taken]>> {
+    ring: &'a Ring,
+    taken: S,
+    is_committed: bool,
+}
+
+impl<S: AsRef<[Taken]>> Drop for Claimed<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.is_committed {
+            return;
+        }
+        for taken in self.taken.as_ref() {
+            // Fails only for a position that was never claimed.
+            let _ = self.ring.put_back(taken);
+        }
     }
 }
 

@@ -373,7 +373,7 @@ fn the_message_of_a_dead_consumer_is_delivered_once() {
 }
 
 #[test]
-fn an_orphan_is_not_forgotten_when_the_count_is_reset() {
+fn an_orphan_is_not_forgotten_when_the_count_is_caught_up() {
     explore(3, || {
         let w = world(2, 0);
         w.put(0, 1).unwrap();
@@ -384,7 +384,7 @@ fn an_orphan_is_not_forgotten_when_the_count_is_reset() {
         w.die(0);
         let sweeper = Arc::clone(&w);
         let s = thread::spawn(move || sweeper.sweep());
-        let first = w.get_patiently(1); // may reset the count while the sweep adds to it
+        let first = w.get_patiently(1); // may catch up with the count while the sweep raises it
         s.join().unwrap();
         let second = w.get(1).unwrap();
         assert_eq!(first + second, 3);

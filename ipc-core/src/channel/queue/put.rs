@@ -70,7 +70,11 @@ impl Ring {
             return Err(PutRefusal::Full); // before copying what would have to be thrown away
         }
         let (chain, owned) = slab.store(me, message).map_err(|e| match e {
-            AllocError::Full => PutRefusal::NoBlocks,
+            AllocError::Full => {
+                // Whoever woke us did so for a cell, which we leave to another.
+                self.pass_space_on(self.tail());
+                PutRefusal::NoBlocks
+            }
             AllocError::Damage(damage) => PutRefusal::Damage(damage),
         })?;
         let parcel = Parcel::Large(chain, owned);
@@ -178,7 +182,7 @@ impl Ring {
     /// A producer that was woken and leaves a free cell behind wakes the next one.
     #[cold]
     fn pass_space_on(&self, position: u64) {
-        if self.is_free_at(position) {
+        if self.gate().space.has_sleepers() && self.is_free_at(position) {
             self.gate().space.wake(1);
         }
     }

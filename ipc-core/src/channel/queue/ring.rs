@@ -58,8 +58,8 @@
 //! | READING | a message half taken | the sweep: ORPHAN; the next get delivers it |
 //! | after FREE | it was delivered | the sweep frees the blocks |
 //!
-//! A *stopped* producer holds up nobody: gets pass over its cell (`claim_past`). A stopped consumer's cell blocks
-//! producers that come round to it, until it goes on or dies.
+//! Gets pass over the cell of a *stopped* producer (`claim_past`). Producers that come round to the cell of any stopped
+//! process find the queue full until it goes on or dies.
 
 use std::sync::Arc;
 

@@ -1,0 +1,63 @@
+//! Floors, peers and the library, measured in one run that ends with the table of ratios.
+//!
+//! Groups ask one question each, and a figure names what it is held against. A figure named `floor_…` is the least that
+//! the machine takes, one named `peer_…` is another system, `ipc_…` is ours.
+#![allow(missing_docs)] // a program, not an API
+
+mod floors;
+mod peers;
+mod queue;
+mod suite;
+
+use criterion::Criterion;
+use ipc_benches::report;
+use std::time::Duration;
+use suite::{Suite, WARM_UP};
+
+/// Messages a queue holds, everywhere.
+const CAPACITY: usize = 1024;
+/// Items a batch.
+const BATCH: usize = 32;
+/// Bytes of the file behind a queue of [`CAPACITY`] 64-byte messages, about: a cell takes two cache lines.
+const OBJECT: usize = 128 * CAPACITY + (16 << 10);
+/// The streams: bytes a message, group, messages on the way at most.
+const STREAMS: [(usize, &str, usize); 4] = [
+    (64, "stream_64B", 1024),
+    (1 << 10, "stream_1KiB", 256),
+    (64 << 10, "stream_64KiB", 16),
+    (1 << 20, "stream_1MiB", 4),
+];
+/// Producers (and as many consumers) of one queue, and the group.
+const CROWDS: [(usize, &str); 2] = [(2, "two_to_two"), (4, "four_to_four")];
+
+fn main() {
+    let criterion = Criterion::default()
+        .output_directory(&report::directory())
+        .warm_up_time(WARM_UP)
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(15)
+        .nresamples(5_000)
+        .configure_from_args();
+    let mut suite = Suite::new(criterion);
+    floors::round_trips(&mut suite);
+    peers::round_trips(&mut suite);
+    queue::round_trips(&mut suite);
+
+    floors::one_to_one(&mut suite);
+    peers::one_to_one(&mut suite);
+    queue::one_to_one(&mut suite);
+    peers::crowds(&mut suite);
+    queue::crowds(&mut suite);
+    peers::batches(&mut suite);
+    queue::batches(&mut suite);
+    peers::alone(&mut suite);
+    queue::alone(&mut suite);
+
+    floors::streams(&mut suite);
+    peers::streams(&mut suite);
+    queue::streams(&mut suite);
+
+    floors::attach(&mut suite);
+    queue::attach(&mut suite);
+    suite.finish();
+}
