@@ -535,28 +535,29 @@ fn a_false_lock_on_the_removal_byte_does_not_hang_a_removal() {
     });
 }
 
-// ---- what no library can do
-
 #[test]
-fn what_a_truncation_under_a_mapped_queue_does_is_known() {
-    in_namespace(|namespace| {
-        drop(create(namespace, "q"));
-        let output = Command::new(env!("CARGO_BIN_EXE_puppet"))
-            .arg(namespace.path())
-            .args([
-                "--once",
-                "open q",
-                "--once",
-                "truncate q 0",
-                "--once",
-                "len",
-            ])
-            .stdin(Stdio::null())
-            .output()
-            .expect("a puppet");
-        // A peer with write access can do this; only a sealed memfd would prevent it. Not promised, so not asserted.
-        println!("a queue truncated while mapped: {}", output.status);
-    });
+fn a_queue_that_is_cut_short_under_its_users_is_reported_corrupt() {
+    for length in [0, 4096, 8192, 12_288] {
+        in_namespace(|namespace| {
+            drop(create(namespace, "q"));
+            let truncate = format!("truncate q {length}");
+            let output = Command::new(env!("CARGO_BIN_EXE_puppet"))
+                .arg(namespace.path())
+                .args(["--once", "open q", "--once", &truncate])
+                .args(["--once", "put x", "--once", "try-get", "--once", "len"])
+                .stdin(Stdio::null())
+                .output()
+                .expect("a puppet");
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.status.code().is_some(),
+                "ended by a signal: {}",
+                output.status
+            );
+            // What lies before the cut goes on working.
+            assert!(length > 0 || said.contains("cut short"), "{said}");
+        });
+    }
 }
 
 #[test]

@@ -30,8 +30,6 @@
 //! # Ordering
 //!
 //! * O1. `ctl` compare-exchange(Release) on attach → `ctl` load(Acquire): who sees LIVE sees the slot filled in.
-//! * O2. `ctl` compare-exchange(AcqRel) that frees → the one that attaches: the next participant starts after every
-//!   repair of the last.
 //!
 //! All else is Relaxed: it is information for people, or ordered by the system calls that lock and probe.
 //!
@@ -53,7 +51,7 @@ use crate::{
         process::Me,
         token::{self, Claim},
     },
-    prim::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed},
+    prim::{Acquire, AtomicU32, AtomicU64, Relaxed, Release},
     region::{One, Shared, Span},
 };
 
@@ -218,7 +216,7 @@ impl Dead<'_> {
 
     /// Whether the slot is still this dead participant's. Once not, another sweeper has done the work.
     pub(crate) fn still(&self) -> bool {
-        self.slot.ctl.load(Acquire) == self.ctl // O1
+        self.slot.ctl.load(Relaxed) == self.ctl
     }
 }
 
@@ -289,7 +287,7 @@ impl Participants {
 
     /// Makes a slot LIVE, whose lock byte the caller holds; `None` if somebody lived and died in it meanwhile.
     fn occupy(&self, number: u32, slot: &Slot, me: &Me) -> Option<Owner> {
-        let ctl = slot.ctl.load(Acquire); // O2
+        let ctl = slot.ctl.load(Relaxed);
         if ctl & LIVE != 0 {
             return None;
         }
@@ -301,8 +299,8 @@ impl Participants {
         crate::os::copy::into_shared(&slot.name, &me.name);
         self.census.high_water.fetch_max(number + 1, Relaxed);
         slot.ctl
-            .compare_exchange(ctl, ctl | LIVE, AcqRel, Relaxed)
-            .ok()?; // O1, O2
+            .compare_exchange(ctl, ctl | LIVE, Release, Relaxed)
+            .ok()?; // O1
         Some(owner)
     }
 
@@ -312,7 +310,7 @@ impl Participants {
         let me = Me {
             pid: 0,
             pid_namespace: 0,
-            start_ticks: 0,
+            start_ticks: 1,
             name: [0; 16],
         };
         self.occupy(number, &self.slots[number as usize], &me)
@@ -413,8 +411,8 @@ impl Participants {
 fn free(slot: &Slot, ctl: u64) -> bool {
     let next = (ctl & !LIVE).wrapping_add(GENERATION);
     slot.ctl
-        .compare_exchange(ctl, next, AcqRel, Relaxed)
-        .is_ok() // O2
+        .compare_exchange(ctl, next, Relaxed, Relaxed)
+        .is_ok()
 }
 
 /// Why a sweep ended early.

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use crate::{
     os::{clock, futex, process},
-    prim::{self, AcqRel, AtomicU32, Relaxed},
+    prim::{self, AtomicU32, Relaxed},
     region::Shared,
 };
 
@@ -83,7 +83,7 @@ impl WaitWord {
 
     #[cold]
     fn wake_sleepers(&self, count: u32) {
-        self.0.fetch_add(SEQUENCE, AcqRel); // W2
+        self.0.fetch_add(SEQUENCE, Relaxed); // W2
         if futex::wake(&self.0, count) < count {
             futex::clear_and_wake_all(&self.0, SLEEPERS); // W4
         }
@@ -91,7 +91,7 @@ impl WaitWord {
 
     /// Announces a sleeper. What it waits for must be looked for between this and [`Self::sleep`].
     fn announce(&self) -> Announced {
-        let seen = self.0.fetch_or(SLEEPERS, AcqRel) | SLEEPERS;
+        let seen = self.0.fetch_or(SLEEPERS, Relaxed) | SLEEPERS;
         prim::full_fence_after_rmw(); // W1
         Announced(seen)
     }

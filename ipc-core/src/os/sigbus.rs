@@ -10,6 +10,8 @@
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::{mem::MaybeUninit, ptr, sync::Once};
 
+use super::fork::hold_forks;
+
 /// A range of addresses under guard, or a free place for one. Never deallocated: the handler may be looking at it.
 struct Range {
     start: AtomicUsize,
@@ -28,7 +30,10 @@ impl Guard {
     /// Starts guarding `length` bytes from `start` on.
     pub(crate) fn new(start: usize, length: usize) -> Self {
         static INSTALL: Once = Once::new();
-        INSTALL.call_once(install);
+        if !INSTALL.is_completed() {
+            let _no_fork = hold_forks(); // a child must not find it half done
+            INSTALL.call_once(install);
+        }
         let range = ranges()
             .find(|r| !r.is_taken.swap(true, Ordering::AcqRel))
             .unwrap_or_else(add);

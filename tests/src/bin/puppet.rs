@@ -263,6 +263,11 @@ impl Puppet {
             let threads: Vec<_> = (0..3)
                 .map(|i| scope.spawn(move || attach(format!("busy-{i}"))))
                 .collect();
+            for i in 0..threads.len() {
+                while self.options(1).open(&format!("busy-{i}")).is_err() {
+                    thread::yield_now(); // its thread has not made it yet
+                }
+            }
             let mut bad = 0;
             let mut forks = 0;
             for i in 0..count {

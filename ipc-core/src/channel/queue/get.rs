@@ -272,7 +272,7 @@ impl Ring {
     /// Leaves a claimed message to the next get.
     #[cold]
     pub(crate) fn put_back(&self, taken: &Taken) -> Result<(), Damage> {
-        self.cell(taken.position)?[0].store(taken.ctl.orphan().0, Release);
+        self.cell(taken.position)?[0].store(taken.ctl.orphan().0, Release); // O8
         self.gate().orphans.fetch_add(1, Release); // O5; by I3 a repair counts it if we die before
         self.gate().items.wake(1);
         Ok(())

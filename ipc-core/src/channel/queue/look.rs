@@ -15,7 +15,7 @@ use crate::{
 impl Ring {
     /// Appends the oldest message to `out` and leaves it where it is. Returns whether there was one.
     pub(crate) fn peek(&self, out: &mut Vec<u8>) -> Result<bool, Damage> {
-        let (first, limit) = (self.head.0.load(Relaxed), self.tail.0.load(Acquire)); // O3
+        let (first, limit) = (self.head.0.load(Relaxed), self.tail.0.load(Relaxed));
         let orphan = self.has_orphans().then(|| self.oldest_orphan()).flatten();
         let in_order = core::iter::successors(Some(first), |&position| Some(self.next(position)))
             .take_while(|&position| position < limit)
@@ -23,7 +23,7 @@ impl Ring {
         for candidate in orphan.into_iter().chain(in_order) {
             let cell = self.cell(candidate)?;
             for _ in 0..3 {
-                let seen = Ctl(cell[0].load(Acquire)); // O1
+                let seen = Ctl(cell[0].load(Acquire)); // O1, O6
                 if seen.pass(self.lap(candidate)) != Pass::Same
                     || !matches!(seen.state(), Some(State::Full | State::Orphan))
                 {
@@ -31,7 +31,7 @@ impl Ring {
                 }
                 let start = out.len();
                 let is_copied = self.copy_unclaimed(cell, out);
-                prim::acquire_fence();
+                prim::acquire_fence(); // O6
                 if cell[0].load(Relaxed) == seen.0 {
                     return is_copied.map(|()| true); // nobody claimed it meanwhile
                 }
@@ -76,7 +76,7 @@ impl Ring {
     pub(crate) fn is_empty(&self) -> bool {
         let position = self.head.0.load(Relaxed);
         let is_free =
-            |cell: &[AtomicU64]| Ctl(cell[0].load(Acquire)) == Ctl::free(self.lap(position));
+            |cell: &[AtomicU64]| Ctl(cell[0].load(Relaxed)) == Ctl::free(self.lap(position));
         let is_quick = !self.has_orphans() && self.cell(position).is_ok_and(is_free);
         is_quick || self.len() == 0
     }

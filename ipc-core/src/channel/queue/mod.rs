@@ -512,8 +512,6 @@ impl From<Box<Error>> for Unmet {
 }
 
 impl Core {
-    // ---- put
-
     #[inline]
     fn try_put(&self, bytes: &[u8]) -> Result<(), Refused> {
         let me = self.ready().map_err(Refused::Failed)?;
@@ -607,8 +605,6 @@ impl Core {
             PutRefusal::Damage(damage) => Refused::Failed(self.remember(damage)),
         }
     }
-
-    // ---- get
 
     #[inline]
     fn try_get<T: Message>(&self) -> Result<T, Unmet> {
@@ -780,8 +776,6 @@ impl Core {
             GetRefusal::Damage(damage) => self.remember(damage).into(),
         }
     }
-
-    // ---- both
 
     /// This process's place among the participants, unless the queue is known to be damaged.
     #[inline]

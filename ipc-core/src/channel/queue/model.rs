@@ -548,9 +548,83 @@ fn a_message_that_was_put_back_is_read_before_its_cell_is_written() {
                 .unwrap();
             other.ring.put_back(&taken).unwrap();
         });
-        if w.get(1) == Ok(1) {
+        let found = w.get(1);
+        if found == Ok(1) {
             w.put(1, 2).unwrap();
         }
+        t.join().unwrap();
+        if found.is_err() {
+            assert_eq!(w.get(1), Ok(1), "it is not forgotten");
+        }
+    });
+}
+
+#[test]
+fn a_look_without_a_claim_sees_one_message_whole() {
+    explore(3, || {
+        let w = world(1, 0);
+        w.put(0, 1).unwrap();
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            assert_eq!(other.get(1), Ok(1));
+            other.put(1, 2).unwrap();
+        });
+        let before = w.ring.first_ctl_for_model();
+        let mut out = Vec::new();
+        if w.ring.peek(&mut out).unwrap() {
+            let seen = u64::from_ne_bytes(out[..8].try_into().unwrap());
+            assert!(seen == 1 || seen == 2, "{seen}");
+            // What was validated as the first message must not be the second one's bytes.
+            assert!(before != Ctl::full(1) || seen == 2);
+            assert!(w.ring.first_ctl_for_model() != Ctl::full(0) || seen == 1);
+        }
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_look_sees_what_was_written_before_the_message_was_full() {
+    explore(3, || {
+        let w = world(1, 0);
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || other.put(0, 7).unwrap());
+        let mut out = Vec::new();
+        if w.ring.peek(&mut out).unwrap() {
+            assert_eq!(out, 7u64.to_ne_bytes());
+        }
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn what_a_dead_producer_wrote_comes_before_the_next_write() {
+    explore(3, || {
+        let w = world(1, 1);
+        let victim = Arc::clone(&w);
+        let v = thread::spawn(move || {
+            // Either may come too late.
+            victim.ring.store_for_model(owner(0));
+            victim.ring.claim_for_model(owner(0));
+            victim.die(0);
+        });
+        let sweeper = Arc::clone(&w);
+        let s = thread::spawn(move || sweeper.sweep());
+        let _ = w.put_large(1, 9); // or no room
+        v.join().unwrap();
+        s.join().unwrap();
+    });
+}
+
+#[test]
+fn a_card_is_filled_in_before_it_is_shown() {
+    explore(3, || {
+        let w = world(1, 0);
+        w.participants.detach(owner(0));
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || other.participants.occupy_for_model(0).unwrap());
+        let cards = w.participants.cards();
+        let first = cards.iter().find(|c| c.slot == 0);
+        assert!(first.is_none_or(|c| c.start_ticks != 0));
         t.join().unwrap();
     });
 }

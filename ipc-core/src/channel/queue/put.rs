@@ -172,7 +172,7 @@ impl Ring {
     /// Makes finished puts known: they end before position `after`, and `count` of them were made.
     #[inline]
     pub(crate) fn announce_puts(&self, after: u64, count: u32) {
-        self.tail.0.fetch_max(after, Release); // O3; also the fence before waking
+        self.tail.0.fetch_max(after, Relaxed); // O3: released by the fence of O4. Also the fence before waking
         self.gate().items.wake(count);
         if self.gate().space.has_sleepers() {
             self.pass_space_on(after);

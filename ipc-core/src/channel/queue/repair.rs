@@ -14,8 +14,7 @@ impl Repair for Ring {
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
         let mut has_orphans = false;
         for word in self.ctls() {
-            // Acquire: `still` must not be asked before this look (participant I3).
-            let seen = Ctl(word.load(Acquire));
+            let seen = Ctl(word.load(Acquire)); // O7: before `still`
             let next = match seen.state() {
                 Some(State::Orphan) => {
                     has_orphans = true; // perhaps of a sweeper that died before it counted (I3)
@@ -29,7 +28,7 @@ impl Repair for Ring {
                 return Ok(()); // another sweeper has finished
             }
             let is_done = word
-                .compare_exchange(seen.0, next.0, Release, Relaxed)
+                .compare_exchange(seen.0, next.0, Release, Relaxed) // O8
                 .is_ok();
             has_orphans |= is_done && next.state() == Some(State::Orphan);
         }
@@ -54,8 +53,7 @@ impl Ring {
     /// Whether the position refers to the chain that was published there.
     fn refers(&self, position: u64) -> bool {
         self.cell(position).is_ok_and(|cell| {
-            // Acquire: the slab must not ask `still` before this look.
-            let seen = Ctl(cell[0].load(Acquire));
+            let seen = Ctl(cell[0].load(Acquire)); // O7: the slab asks `still` after this
             seen.pass(self.lap(position)) == Pass::Same
                 && matches!(
                     seen.state(),

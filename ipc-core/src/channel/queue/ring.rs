@@ -37,11 +37,16 @@
 //! * O1. `ctl` store(Release) FULL → `ctl` load or exchange(Acquire): the message is seen whole.
 //! * O2. `ctl` store(Release) FREE → `ctl` exchange WRITING and the fence of O4: the next message is written after the last
 //!   was read.
-//! * O3. claim(Release) → load(Acquire) by who moves `tail`(Release) → `tail` load(Acquire) in `claim_past`: what was
+//! * O3. claim(Release) → load(Acquire) by who moves `tail`(Release, or O4's fence) → `tail` load(Acquire) in `claim_past`: what was
 //!   finished before the claims that this tail covers is seen finished.
 //! * O4. A put claims, fences and looks at `closed`; a get looks at `closed`, fences and looks at every cell. One of the two
 //!   sees the other (I4).
 //! * O5. `orphans` fetch_add(Release) → load(Acquire): who sees the count sees the cell.
+//! * O6. A look without a claim: `ctl` load(Acquire), payload, fence(Acquire), `ctl` again. If it is the same, nobody wrote
+//!   in between.
+//! * O7. `ctl` load(Acquire) → `Dead::still`: what a later participant of the slot wrote is not taken for the dead one's
+//!   (I3 of the participants).
+//! * O8. TOMB and ORPHAN are stored with Release, for O2: what the dead wrote or read comes before the next write.
 //!
 //! `head` and `tail` are otherwise Relaxed (hints). The commit is a store, not an exchange: nobody but a repairer changes
 //! a claimed cell, and a repairer has proof that its owner is dead. The fence that waking needs comes free with the
@@ -157,8 +162,6 @@ impl Ring {
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate.0
     }
-
-    // ---- positions and cells
 
     #[inline]
     pub(super) fn next(&self, position: u64) -> u64 {
@@ -339,12 +342,10 @@ mod on_heap {
         }
 
         /// A large put that got as far as its blocks.
-        #[cfg(loom)]
-        pub(crate) fn store_for_model(&self, me: Owner) {
-            self.slab.as_ref().unwrap().store(me, &[0; 16]).unwrap();
+        pub(crate) fn store_for_model(&self, me: Owner) -> bool {
+            self.slab.as_ref().unwrap().store(me, &[0; 16]).is_ok()
         }
 
-        #[cfg(loom)]
         pub(crate) fn first_ctl_for_model(&self) -> Ctl {
             Ctl(self.cells[0].load(crate::prim::Acquire))
         }

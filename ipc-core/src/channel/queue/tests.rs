@@ -168,6 +168,68 @@ fn a_dead_consumers_message_is_delivered_again_however_often_it_takes() {
 }
 
 #[test]
+fn blocks_that_a_dead_producer_never_published_come_back() {
+    let w = world(2, 8);
+    w.put(&[1; 600]).unwrap();
+    assert!(w.ring.store_for_model(owner(2)));
+    assert_eq!(w.ring.memory_used(), 3 * 512);
+    w.kill(2);
+    assert_eq!(w.ring.memory_used(), 2 * 512);
+    assert_eq!(w.get().unwrap(), [1; 600]);
+}
+
+#[test]
+fn a_cell_goes_through_its_states() {
+    let w = world(1, 0);
+    assert_eq!(w.ring.first_ctl_for_model(), Ctl::free(0));
+    let claim = w.ring.claim_for_model(owner(2)).unwrap();
+    assert_eq!(w.ring.first_ctl_for_model(), Ctl::writing(0, owner(2)));
+    w.ring.commit_for_model(claim, 1);
+    assert_eq!(w.ring.first_ctl_for_model(), Ctl::full(0));
+    w.get().unwrap();
+    assert_eq!(w.ring.first_ctl_for_model(), Ctl::free(1));
+}
+
+/// A message whose own code panics when it is decoded.
+#[derive(Debug, serde::Serialize)]
+struct Mine(u32);
+
+impl<'de> serde::Deserialize<'de> for Mine {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(from)?;
+        assert!(
+            !ARMED.swap(false, std::sync::atomic::Ordering::Relaxed),
+            "as the test wants it"
+        );
+        Ok(Self(number))
+    }
+}
+
+static ARMED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+#[test]
+fn a_panic_of_the_messages_own_code_leaves_the_message() {
+    let dir = std::env::temp_dir().join(format!("ipc-queue-{}", crate::os::file::unique()));
+    let namespace = crate::Namespace::at(&dir).unwrap();
+    let queue = crate::Queue::<Mine>::options(2)
+        .namespace(&namespace)
+        .create("mine")
+        .unwrap();
+    for get in [
+        |q: &crate::Queue<Mine>| q.get().unwrap().0,
+        |q: &crate::Queue<Mine>| q.get_many(2).unwrap()[0].0,
+    ] {
+        queue.put(Mine(7)).unwrap();
+        ARMED.store(true, std::sync::atomic::Ordering::Relaxed);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| get(&queue)));
+        assert!(panicked.is_err());
+        assert_eq!(get(&queue), 7);
+        assert!(queue.is_empty());
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn closing_drains_and_refuses() {
     let w = world(4, 0);
     w.put(b"last").unwrap();
