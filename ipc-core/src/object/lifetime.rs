@@ -27,7 +27,7 @@ use std::{
 
 use super::{
     kind::Kind,
-    namespace::Namespace,
+    namespace::{self, Namespace},
     participant::{
         AttachError, Census, EXISTENCE, KernelProbe, MAX_PARTICIPANTS, Owner, Participants, Probe,
         REMOVAL, Repair, Slot, SweepError,
@@ -190,7 +190,7 @@ impl Object {
         unpublished
             .publish(&path)
             .map_err(|e| Error::from_io(&label, "publish", &e))?;
-        Ok((remember(object), structure))
+        Ok((remember(object).0, structure))
     }
 
     /// Comes to the object under `path`.
@@ -237,7 +237,13 @@ impl Object {
         check_species(&label, &facts, species)?;
         let (object, structure) = Self::over(path, file, region, facts, build)?;
         object.attach()?;
-        Ok((remember(object), structure))
+        let (object, is_ours) = remember(object);
+        let structure = if is_ours {
+            structure
+        } else {
+            build(&object.region, &object.facts).map_err(|d| d.of(&label))?
+        };
+        Ok((object, structure))
     }
 
     /// An object whose region is mapped and checked, not yet attached to.
@@ -288,27 +294,47 @@ impl Object {
     #[cold]
     pub(crate) fn attach(&self) -> Result<Owner> {
         let epoch = fork::epoch();
-        // No thread is in here while another forks, so a child never finds `token` locked.
+        // Dropped last: no thread is in here while another forks, so a child never finds `token` locked.
         let no_fork = fork::hold_forks();
-        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, owner, _)) = token.as_ref().filter(|(at, _, _)| *at == epoch) {
-            return Ok(*owner);
-        }
         let io_error = |e: io::Error| Error::from_io(&self.label, "attach to", &e);
-        let claim = Claim::new(&self.file, epoch, no_fork).map_err(io_error)?;
-        // Only who removes the object holds it in exclusive mode, for an instant, and may find that it must not.
-        let mut tries = 0..RETRIES;
-        while !claim.try_shared(EXISTENCE).map_err(io_error)? {
-            tries.next().ok_or_else(|| Error::BeingRemoved {
-                object: self.label.clone(),
-            })?;
-            std::thread::yield_now();
+        let claim = Claim::new(&self.file, self.inode, epoch, no_fork).map_err(io_error)?;
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = token.as_ref().filter(|(at, _, _)| *at == epoch);
+        if let Some(owner) = held.map(|(_, owner, _)| *owner) {
+            drop(token);
+            return Ok(owner);
         }
-        let owner = self.take_slot(&claim)?;
-        *token = Some((epoch, owner, claim.pin()));
+        let taken = self
+            .lock_existence(&claim)
+            .and_then(|()| self.take_slot(&claim));
+        let owner = match taken {
+            Ok(owner) => owner,
+            Err(e) => {
+                drop(token);
+                return Err(e);
+            }
+        };
+        let (pinned, no_fork) = claim.pin();
+        *token = Some((epoch, owner, pinned));
         self.member
             .store(u64::from(epoch) << 32 | owner.bits(), Ordering::Release);
+        drop(token);
+        drop(no_fork);
         Ok(owner)
+    }
+
+    /// Only who removes the object holds the byte in exclusive mode, for an instant, and may find that it must not.
+    fn lock_existence(&self, claim: &Claim) -> Result<()> {
+        for _ in 0..RETRIES {
+            let is_locked = claim.try_shared(EXISTENCE);
+            if is_locked.map_err(|e| Error::from_io(&self.label, "attach to", &e))? {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
+        Err(Error::BeingRemoved {
+            object: self.label.clone(),
+        })
     }
 
     fn take_slot(&self, claim: &Claim) -> Result<Owner> {
@@ -404,7 +430,7 @@ impl Drop for Object {
             self.participants.detach(owner);
             drop(token);
         }
-        if self.is_ephemeral {
+        if self.is_ephemeral && namespace::is_ephemeral_file(&self.path) {
             // Fails unless we were the last, which is the point.
             let _ = remove_if(&self.path, Removal::Unused, Some(self.inode));
         }
@@ -428,7 +454,13 @@ impl Ticket {
         build: Build<'_, S>,
     ) -> Result<(Arc<Object>, Arc<S>)> {
         let is_it = |file: &File| file::facts(file).is_ok_and(|f| f.inode == self.inode);
-        let by_path = file::open(&self.path).ok().filter(is_it);
+        // Looked at first: the sender may have named a device.
+        let is_file = file::facts_at(&self.path).is_ok_and(|f| f.is_regular);
+        let by_path = if is_file {
+            file::open(&self.path).ok().filter(is_it)
+        } else {
+            None
+        };
         let file = by_path.or_else(|| {
             file::open_of_process(self.pid, self.descriptor)
                 .ok()
@@ -449,8 +481,8 @@ fn recall(inode: Inode) -> Option<Arc<Object>> {
     objects.get(&inode).and_then(Weak::upgrade)
 }
 
-/// Keeps `object` findable, or returns the one that another thread brought here first.
-fn remember(object: Object) -> Arc<Object> {
+/// Keeps `object` findable, or returns the one that another thread brought here first; and whether it is ours.
+fn remember(object: Object) -> (Arc<Object>, bool) {
     let object = Arc::new(object);
     let no_fork = fork::hold_forks();
     let mut objects = OBJECTS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -460,10 +492,10 @@ fn remember(object: Object) -> Arc<Object> {
     if let Some(known) = objects.get(&object.inode).and_then(Weak::upgrade) {
         drop(objects);
         drop(no_fork);
-        return known;
+        return (known, false);
     }
     objects.insert(object.inode, Arc::downgrade(&object));
-    object
+    (object, true)
 }
 
 /// Reads and checks the header of `file` and maps all of it.
@@ -617,7 +649,7 @@ fn remove_if(path: &Path, removal: Removal, expected: Option<Inode>) -> Result<(
                 object: label.into_owned(),
             });
         }
-        let claim = Claim::new(&file, fork::epoch(), fork::hold_forks()).map_err(failed)?;
+        let claim = Claim::new(&file, inode, fork::epoch(), fork::hold_forks()).map_err(failed)?;
         if removal == Removal::Unused && !claim.try_exclusive(EXISTENCE).map_err(failed)? {
             drop(claim);
             return Err(Error::InUse {

@@ -227,6 +227,13 @@ impl Namespace {
     }
 }
 
+/// Whether this is where objects without a name live.
+pub(crate) fn is_ephemeral_file(path: &Path) -> bool {
+    path.parent()
+        .and_then(Path::file_name)
+        .is_some_and(|dir| dir == EPHEMERAL)
+}
+
 /// Whether an object may have this name.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     let why = match name.as_bytes() {

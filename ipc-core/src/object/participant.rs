@@ -360,7 +360,13 @@ impl Participants {
         {
             return Ok(0);
         }
-        self.sweep(repair)
+        // Who cannot look must not keep others from looking.
+        self.sweep(repair).inspect_err(|_| {
+            let _ = self
+                .census
+                .last_look
+                .compare_exchange(now, last, Relaxed, Relaxed);
+        })
     }
 
     /// The participants, alive and dead.

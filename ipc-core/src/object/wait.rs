@@ -18,8 +18,9 @@
 //!   takes it, or finds that somebody awake took it. Who wakes and leaves something behind wakes the next one. Waits with
 //!   different wishes use different words, or are all woken.
 //! * W4. *SLEEPERS is cleared only together with waking all*, in one system call (`FUTEX_WAKE_OP`) that no futex wait can
-//!   interleave with, and only when a wake found fewer sleepers than it was for. Who announced itself before that call
-//!   and sleeps after it is refused, since the value changed. So nobody sleeps under a word without SLEEPERS.
+//!   interleave with, and only when a wake found fewer sleepers than it was for. The same addition moves the sequence on:
+//!   who announced itself before that call and sleeps after it is refused, whoever announces itself meanwhile. So nobody
+//!   sleeps under a word without SLEEPERS.
 //!
 //! # If a process dies
 //!
@@ -85,7 +86,9 @@ impl WaitWord {
     fn wake_sleepers(&self, count: u32) {
         self.0.fetch_add(SEQUENCE, Relaxed); // W2
         if futex::wake(&self.0, count) < count {
-            futex::clear_and_wake_all(&self.0, SLEEPERS); // W4
+            // From SLEEPERS set to clear and one further on, in one addition. (If somebody was faster, this sets it, which
+            // costs the next waker a system call.)
+            futex::add_and_wake_all(&self.0, SLEEPERS); // W4
         }
     }
 
@@ -296,7 +299,7 @@ impl Backoff {
         } else {
             prim::spin_loop();
         }
-        self.0 = self.0.saturating_add(1);
+        self.0 = self.0.checked_add(1).unwrap_or(Self::YIELD_AFTER + 1);
     }
 
     /// Rarely enough that reading the clock costs nothing.

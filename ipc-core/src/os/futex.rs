@@ -40,13 +40,13 @@ mod kernel {
         u32::try_from(rc).unwrap_or(0)
     }
 
-    /// Clears `bits` in `word` and wakes every sleeper on it, as one step to any other futex call.
-    pub(crate) fn clear_and_wake_all(word: &AtomicU32, bits: u32) {
+    /// Adds to `word` and wakes every sleeper on it, as one step to any other futex call.
+    pub(crate) fn add_and_wake_all(word: &AtomicU32, number: u32) {
         debug_assert!(
-            bits < 1 << 12,
+            number < 1 << 11,
             "a futex operation carries 12 bits of argument"
         );
-        let op = libc::FUTEX_OP_ANDN << 28 | libc::FUTEX_OP_CMP_EQ << 24 | (bits as i32) << 12;
+        let op = libc::FUTEX_OP_ADD << 28 | libc::FUTEX_OP_CMP_EQ << 24 | (number as i32) << 12;
         // SAFETY: both addresses are `word`, an aligned u32 that outlives the call; the kernel changes it atomically.
         let rc = unsafe {
             libc::syscall(
@@ -61,7 +61,7 @@ mod kernel {
         };
         if rc == -1 {
             // A kernel without FUTEX_WAKE_OP (gVisor, say): the death watch closes the gap between the two steps.
-            word.fetch_and(!bits, crate::prim::AcqRel);
+            word.fetch_add(number, crate::prim::Relaxed);
             wake(word, u32::MAX);
         }
     }
@@ -86,12 +86,12 @@ mod model {
         count
     }
 
-    pub(crate) fn clear_and_wake_all(word: &AtomicU32, bits: u32) {
-        word.fetch_and(!bits, AcqRel);
+    pub(crate) fn add_and_wake_all(word: &AtomicU32, number: u32) {
+        word.fetch_add(number, AcqRel);
     }
 }
 
 #[cfg(not(loom))]
-pub(crate) use kernel::{clear_and_wake_all, wait, wake};
+pub(crate) use kernel::{add_and_wake_all, wait, wake};
 #[cfg(loom)]
-pub(crate) use model::{clear_and_wake_all, wait, wake};
+pub(crate) use model::{add_and_wake_all, wait, wake};

@@ -21,6 +21,16 @@ struct Range {
     next: AtomicPtr<Range>,
 }
 
+impl Range {
+    /// Whether the range, if it is not just being changed, has `address`.
+    fn holds(&self, address: usize) -> bool {
+        let start = self.start.load(Ordering::Acquire);
+        let end = self.end.load(Ordering::Acquire);
+        let is_stable = self.start.load(Ordering::Acquire) == start;
+        start != 0 && is_stable && (start..end).contains(&address)
+    }
+}
+
 static RANGES: AtomicPtr<Range> = AtomicPtr::new(ptr::null_mut());
 
 /// Guards a mapping for as long as it lives.
@@ -112,14 +122,13 @@ extern "C" fn on_sigbus(signal: i32, info: *mut libc::siginfo_t, context: *mut l
     }
     // SAFETY: the address field is set for a SIGBUS that the kernel raised.
     let address = unsafe { fault.si_addr() } as usize;
-    let hit = ranges().find(|r| {
-        (r.start.load(Ordering::Acquire)..r.end.load(Ordering::Relaxed)).contains(&address)
-    });
+    let hit = ranges().find(|r| r.holds(address));
     let Some(range) = hit else {
         return pass_on(signal, info, context);
     };
-    let page = super::map::page_size();
     let errno = nix::errno::Errno::last_raw(); // the interrupted code must find it unchanged
+    let page = super::map::page_size();
+    range.was_hit.store(true, Ordering::Release); // before anybody can read the zeros
     // SAFETY: replaces one page of our own mapping, whose file no longer reaches it.
     let mapped = unsafe {
         libc::mmap(
@@ -132,7 +141,6 @@ extern "C" fn on_sigbus(signal: i32, info: *mut libc::siginfo_t, context: *mut l
         )
     };
     nix::errno::Errno::set_raw(errno);
-    range.was_hit.store(true, Ordering::Relaxed);
     if mapped == libc::MAP_FAILED {
         pass_on(signal, info, context);
     }
@@ -140,10 +148,13 @@ extern "C" fn on_sigbus(signal: i32, info: *mut libc::siginfo_t, context: *mut l
 
 /// Does what would have happened without us.
 fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid siginfo.
+    let was_sent = unsafe { (*info).si_code } <= 0;
     let previous = PREVIOUS.0.get().cast::<libc::sigaction>();
     // SAFETY: written by `install` before this handler existed, and never again.
     let previous = unsafe { &*previous };
     match previous.sa_sigaction {
+        libc::SIG_IGN if was_sent => {}
         libc::SIG_DFL | libc::SIG_IGN => {
             // SAFETY: restoring the default action is async-signal-safe.
             unsafe { libc::signal(signal, libc::SIG_DFL) };

@@ -22,7 +22,10 @@ use nix::{
     sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap},
 };
 
-use super::fork::{self, NoFork};
+use super::{
+    file::Inode,
+    fork::{self, NoFork},
+};
 
 #[derive(Debug, Clone, Copy)]
 enum Mode {
@@ -60,18 +63,23 @@ pub(crate) fn is_locked(file: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
 pub(crate) struct Claim {
     file: File,
     page: Page,
-    _no_fork: NoFork,
+    no_fork: NoFork,
 }
 
 impl Claim {
-    /// Opens a new description of the file behind `file`, in the process whose fork epoch is `epoch`.
-    pub(crate) fn new(file: &File, epoch: u32, no_fork: NoFork) -> io::Result<Self> {
+    /// Opens a new description of the file behind `file`, which must be `inode`, in the process whose fork epoch is
+    /// `epoch`. (Somebody may have closed all descriptors and opened another file under the same number: locks on that
+    /// one would prove nothing.)
+    pub(crate) fn new(file: &File, inode: Inode, epoch: u32, no_fork: NoFork) -> io::Result<Self> {
         let file = reopen(file)?;
+        if super::file::facts(&file)?.inode != inode {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
         let page = Page::of(&file, epoch)?;
         Ok(Self {
             file,
             page,
-            _no_fork: no_fork,
+            no_fork,
         })
     }
 
@@ -89,9 +97,9 @@ impl Claim {
         self.try_lock(Mode::None, byte).map(drop)
     }
 
-    /// Ties the locks to this address space.
-    pub(crate) fn pin(self) -> Token {
-        Token { _page: self.page }
+    /// Ties the locks to this address space. The guard must outlive what a child may not find half done.
+    pub(crate) fn pin(self) -> (Token, NoFork) {
+        (Token { _page: self.page }, self.no_fork)
     }
 
     fn try_lock(&self, mode: Mode, byte: u64) -> io::Result<bool> {

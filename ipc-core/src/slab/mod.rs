@@ -31,6 +31,8 @@
 //!
 //! * O1. `meta` compare-exchange(Release) to FREE → compare-exchange(Acquire) to OWNED: the next owner's writes come after
 //!   the last owner's reads.
+//! * O2. `meta` load(Acquire) → `Dead::still` in a sweep: what a later participant of the slot took is not taken for the dead
+//!   one's.
 //! * Links, places and data are written Relaxed; the container's commit and claim order them between producer and
 //!   consumer.
 //!
@@ -43,14 +45,16 @@
 //! | took over | some in its name, some in the producer's | the position still refers to them: redelivered |
 //! | had committed the take | blocks it owns | the sweep frees them |
 //!
-//! Allocation is all or nothing, so that two producers never wait for each other's half. The cursor is a hint: losing it
+//! Allocation is all or nothing, so that two producers never wait for each other's half. (Two that meet may both give up
+//! what would have sufficed for one, and look again within the watch period; and a stream of short messages can starve a
+//! long one.) The cursor is a hint: losing it
 //! costs a scan, never a block.
 
 use crate::{
     error::Damage,
     object::participant::{Dead, OWNER_BITS, Owner},
     os::copy,
-    prim::{Acquire, AtomicU64, Relaxed, Release, Witnesses},
+    prim::{AcqRel, Acquire, AtomicU64, Relaxed, Release, Witnesses},
     region::{CacheLine, Fresh, One, OutOfBounds, Planner, Region, Span},
 };
 use std::sync::Arc;
@@ -308,10 +312,10 @@ impl Slab {
             }
             let mine = Meta::owned(found.generation(), me);
             if self.meta[block]
-                .compare_exchange(found.0, mine.0, Acquire, Relaxed)
+                .compare_exchange(found.0, mine.0, AcqRel, Relaxed)
                 .is_err()
             {
-                continue; // O1 where it succeeds
+                continue; // O1, O2 where it succeeds
             }
             owned.blocks.push((block as u32, mine));
             if owned.blocks.len() == needed {
@@ -418,7 +422,7 @@ impl Slab {
         // By I5 heads last.
         for is_head_pass in [false, true] {
             for (block, word) in self.meta.iter().enumerate() {
-                let found = Meta(word.load(Relaxed));
+                let found = Meta(word.load(Acquire)); // O2
                 if !found.is_owned_by(dead.owner()) {
                     continue;
                 }

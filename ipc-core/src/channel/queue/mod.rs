@@ -361,7 +361,9 @@ impl<T: Message> Queue<T> {
         core.check().map_err(|e| TryGetError::Failed(*e))?;
         let mut bytes = Vec::new();
         let is_closed = core.ring.is_closed();
-        match core.ring.peek(&mut bytes) {
+        let peeked = core.ring.peek(&mut bytes);
+        core.check().map_err(|e| TryGetError::Failed(*e))?;
+        match peeked {
             Ok(true) => {
                 let mut one = Vec::with_capacity(1);
                 T::decode(Received::Owned(bytes), &mut one)?;

@@ -25,16 +25,14 @@ impl Repair for Ring {
                 _ => continue,
             };
             if !dead.still() {
+                self.count_orphans(has_orphans);
                 return Ok(()); // another sweeper has finished
             }
-            let is_done = word
-                .compare_exchange(seen.0, next.0, Release, Relaxed) // O8
-                .is_ok();
-            has_orphans |= is_done && next.state() == Some(State::Orphan);
+            // Whoever did it: each that may free the slot counts what it has seen (I3).
+            has_orphans |= next.state() == Some(State::Orphan);
+            let _ = word.compare_exchange(seen.0, next.0, Release, Relaxed); // O8
         }
-        if has_orphans {
-            self.gate().orphans.fetch_add(1, Release); // O5, I3
-        }
+        self.count_orphans(has_orphans);
         if let Some(slab) = &self.slab {
             slab.repair(dead, |position| self.refers(position));
         }
@@ -50,6 +48,12 @@ impl Repair for Ring {
 }
 
 impl Ring {
+    fn count_orphans(&self, are_there: bool) {
+        if are_there {
+            self.gate().orphans.fetch_add(1, Release); // O5, I3
+        }
+    }
+
     /// Whether the position refers to the chain that was published there.
     fn refers(&self, position: u64) -> bool {
         self.cell(position).is_ok_and(|cell| {
