@@ -306,11 +306,11 @@ impl Participants {
 
     /// What attaching does once it holds the lock byte.
     #[cfg(any(test, loom))]
-    pub(crate) fn occupy_for_model(&self, number: u32) -> Option<Owner> {
+    pub(crate) fn occupy_for_model(&self, number: u32, start_ticks: u64) -> Option<Owner> {
         let me = Me {
             pid: 0,
             pid_namespace: 0,
-            start_ticks: 1,
+            start_ticks,
             name: [0; 16],
         };
         self.occupy(number, &self.slots[number as usize], &me)

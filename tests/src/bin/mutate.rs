@@ -23,8 +23,24 @@ const FILES: [&str; 8] = [
     "object/wait.rs",
 ];
 
-/// What loom cannot see, and why the ordering is there all the same.
-const UNSEEN: &[(&str, &str, &str)] = &[];
+/// What the models do not see, and why the ordering is there all the same: file, part of the line, what is weakened.
+const UNSEEN: [(&str, &str, &str); 3] = [
+    // The wake behind it fences again under loom. On x86-64 that fence counts on a read-modify-write before it, which this
+    // path lacks.
+    (
+        "channel/queue/get.rs",
+        "prim::full_fence();",
+        "prim::full_fence();",
+    ),
+    // A look without a claim races by design, so no witness can stand for it, and loom shows no stale payload here. The C11
+    // model allows one (Boehm, "Can seqlocks get along with programming language memory models?", 2012).
+    ("channel/queue/look.rs", "load(Acquire)", "Acquire"),
+    (
+        "channel/queue/look.rs",
+        "prim::acquire_fence();",
+        "prim::acquire_fence();",
+    ),
+];
 
 /// How an ordering is weakened: what is replaced by what.
 const WEAKER: [(&str, &str); 7] = [
@@ -62,18 +78,10 @@ impl Mutation {
         )
     }
 
-    /// Why it is known to go unnoticed.
-    fn excuse(&self) -> Option<&'static str> {
-        let is_it = |(file, text, from): (&str, &str, &str)| {
+    fn is_listed(&self) -> bool {
+        UNSEEN.iter().any(|&(file, text, from)| {
             file == self.file && from == self.from && self.text.contains(text)
-        };
-        UNSEEN
-            .iter()
-            .find(|(place, text, _)| {
-                let (file, from) = place.split_once(' ').unwrap_or((place, ""));
-                is_it((file, text, from))
-            })
-            .map(|(_, _, why)| *why)
+        })
     }
 }
 
@@ -104,11 +112,11 @@ fn main() -> ExitCode {
                         break;
                     };
                     let was_seen = lab.tries(mutation);
-                    let verdict = match (was_seen, mutation.excuse()) {
-                        (true, None) => "seen",
-                        (false, Some(_)) => "unseen, as listed",
-                        (true, Some(_)) => "SEEN, BUT LISTED AS UNSEEN",
-                        (false, None) => "UNSEEN",
+                    let verdict = match (was_seen, mutation.is_listed()) {
+                        (true, false) => "seen",
+                        (false, true) => "unseen, as listed",
+                        (true, true) => "SEEN, BUT LISTED AS UNSEEN",
+                        (false, false) => "UNSEEN",
                     };
                     println!("{verdict:18} {}", mutation.name());
                     if verdict.starts_with(char::is_uppercase) {

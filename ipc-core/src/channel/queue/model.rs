@@ -448,7 +448,7 @@ fn a_new_participant_starts_after_the_repairs_of_the_last() {
         let sweeper = Arc::clone(&w);
         let s = thread::spawn(move || sweeper.sweep());
         // The slot is free only once the cell is repaired, so a put of its next participant succeeds at once.
-        if w.participants.occupy_for_model(0).is_some() {
+        if w.participants.occupy_for_model(0, 1).is_some() {
             assert_eq!(w.put(0, 3), Ok(()));
             assert_eq!(w.ring.first_ctl_for_model(), Ctl::full(1));
         }
@@ -501,7 +501,7 @@ fn a_slow_sweeper_does_not_rob_the_next_participant() {
         let s = thread::spawn(move || slow.sweep());
         w.sweep();
         w.dead.fetch_and(!1, Release);
-        if w.participants.occupy_for_model(0).is_some() {
+        if w.participants.occupy_for_model(0, 1).is_some() {
             let position = w.ring.claim_for_model(owner(0)).unwrap();
             w.ring.commit_for_model(position, 5);
             assert_eq!(w.get_patiently(1), 5);
@@ -621,10 +621,10 @@ fn a_card_is_filled_in_before_it_is_shown() {
         let w = world(1, 0);
         w.participants.detach(owner(0));
         let other = Arc::clone(&w);
-        let t = thread::spawn(move || other.participants.occupy_for_model(0).unwrap());
+        let t = thread::spawn(move || other.participants.occupy_for_model(0, 2).unwrap());
         let cards = w.participants.cards();
         let first = cards.iter().find(|c| c.slot == 0);
-        assert!(first.is_none_or(|c| c.start_ticks != 0));
+        assert!(first.is_none_or(|c| c.start_ticks == 2));
         t.join().unwrap();
     });
 }
@@ -639,9 +639,60 @@ fn a_slow_sweeper_does_not_free_what_the_next_participant_took_over() {
         let s = thread::spawn(move || slow.sweep());
         w.sweep();
         w.dead.fetch_and(!1, Release);
-        if w.participants.occupy_for_model(0).is_some() {
+        if w.participants.occupy_for_model(0, 1).is_some() {
             assert_eq!(w.get(0), Ok(1));
         }
         s.join().unwrap();
+    });
+}
+
+#[test]
+fn what_a_dead_producer_wrote_to_its_cell_comes_before_the_next_write() {
+    explore(3, || {
+        let w = world(1, 0);
+        let victim = Arc::clone(&w);
+        let v = thread::spawn(move || {
+            victim.ring.claim_for_model(owner(0)); // unless it is late
+            victim.die(0);
+        });
+        let sweeper = Arc::clone(&w);
+        let s = thread::spawn(move || sweeper.sweep());
+        let _ = w.put(1, 9); // or full
+        v.join().unwrap();
+        s.join().unwrap();
+    });
+}
+
+#[test]
+fn a_slow_sweeper_does_not_free_what_the_next_participant_allocated() {
+    explore(3, || {
+        let w = world(2, 1);
+        w.ring.store_for_model(owner(0));
+        w.die(0);
+        let slow = Arc::clone(&w);
+        let s = thread::spawn(move || slow.sweep());
+        w.sweep();
+        w.dead.fetch_and(!1, Release);
+        let is_held =
+            w.participants.occupy_for_model(0, 1).is_some() && w.ring.store_for_model(owner(0));
+        s.join().unwrap();
+        assert!(!is_held || w.ring.memory_used() == 16);
+    });
+}
+
+#[test]
+fn a_block_given_back_by_a_refused_put_is_written_again_after_that() {
+    explore(3, || {
+        let w = world(1, 1);
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            let _ = other.put_large(0, 1);
+        });
+        if w.put(1, 2).is_ok() {
+            // The other may be between its look for a cell and its claim.
+            let _ = w.get(1);
+            let _ = w.put_large(1, 3);
+        }
+        t.join().unwrap();
     });
 }

@@ -312,7 +312,7 @@ mod on_heap {
             let region = fresh.share();
             let everybody = lifetime::header_of(&region, participants, Probe::Oracle(dead));
             for slot in 0..participants {
-                everybody.occupy_for_model(slot).unwrap();
+                everybody.occupy_for_model(slot, 1).unwrap();
             }
             (
                 Self::over(&region, geometry, participants).unwrap(),

@@ -59,7 +59,7 @@ impl World {
         self.dead.fetch_or(1 << slot, Relaxed);
         assert_eq!(self.participants.sweep(&self.ring).unwrap(), 1);
         self.dead.fetch_and(!(1 << slot), Relaxed);
-        self.participants.occupy_for_model(slot).unwrap();
+        self.participants.occupy_for_model(slot, 1).unwrap();
     }
 }
 
