@@ -323,6 +323,8 @@ mod on_heap {
         /// A put that got as far as its claim.
         pub(crate) fn claim_for_model(&self, me: Owner) -> Option<u64> {
             let position = self.claim_put(me, self.tail()).ok()?;
+            // Between claim and write, as in a real put; loom tells the two apart only by an access in between.
+            self.cell(position).ok()?[1].store(8, Relaxed);
             self.witnesses.write(self.index(position));
             Some(position)
         }
