@@ -163,13 +163,11 @@ fn the_layout_in_these_tests_is_that_of_the_file() {
         assert_eq!(layout::word(&file, l.head), 1);
         let state = |i| layout::word(&file, l.ctl(i)) & 7;
         assert_eq!(state(0), State::Free as u64);
-        assert_eq!(state(1), State::Full as u64);
-        assert_eq!(layout::word(&file, l.ctl(1) + 8), 9, "its length");
-        assert_eq!(
-            layout::word(&file, l.ctl(3) + 8),
-            1 << 63 | 600,
-            "in blocks"
-        );
+        assert_eq!(state(1), State::Writing as u64);
+        let word = |at| layout::word(&file, at);
+        assert_eq!(word(l.ctl(1)), word(l.done(1)), "finished");
+        assert_eq!(word(l.length(1)), 9);
+        assert_eq!(word(l.length(3)), 1 << 63 | 600, "in blocks");
         assert_eq!(layout::word(&file, l.meta), layout::meta(0, 1, 1));
         assert_eq!(layout::word(&file, l.links), layout::link(0, 0, 1));
         assert_eq!(

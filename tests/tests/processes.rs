@@ -245,6 +245,20 @@ fn a_forked_child_has_a_slot_of_its_own_and_leaves_its_parents_alone() {
 }
 
 #[test]
+fn a_child_forked_in_the_middle_of_a_put_of_many_leaves_its_parents_cells_alone() {
+    let stage = Stage::new();
+    stage.make(16, 4);
+    let mut parent = stage.user();
+    assert_eq!(
+        parent.must("fork-in-put-many"),
+        "0",
+        "committed by the child"
+    );
+    assert_eq!(parent.must("try-get"), "one");
+    assert_eq!(parent.must("try-get"), "two");
+}
+
+#[test]
 fn a_child_outlives_its_parent_in_the_queue() {
     let stage = Stage::new();
     stage.make(16, 4);

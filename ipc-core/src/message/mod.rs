@@ -3,9 +3,16 @@
 //! Values are encoded in the process that sends them, before anything shared is touched, so that an encoding error goes
 //! to the caller and nowhere else. Received bytes are copied to private memory before they are parsed.
 
-use core::mem::MaybeUninit;
+#![expect(
+    unsafe_code,
+    reason = "a received value is written where it is to stay, and nowhere before"
+)]
+
+use core::{mem::MaybeUninit, slice};
 
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{os::copy, prim::AtomicU64};
 
 /// A value that can travel between processes.
 ///
@@ -22,6 +29,8 @@ pub(crate) mod sealed {
     pub trait Sealed: Sized {
         /// Its length in bytes where all values have the same.
         const FIXED: Option<usize>;
+        /// Whether decoding runs code of the caller's.
+        const RUNS_CODE: bool;
 
         /// Names the type in an object's header.
         fn type_name() -> String;
@@ -29,8 +38,7 @@ pub(crate) mod sealed {
         /// Calls `with` on the encoded value.
         fn encode<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<R, super::EncodeError>;
 
-        /// Puts the value that `received` encodes where it is to stay: a value that is returned through several layers is
-        /// copied by each.
+        /// Puts the value that `received` encodes where it is to stay; on an error, nothing.
         fn decode(
             received: super::Received<'_>,
             to: &mut impl Place<Self>,
@@ -38,41 +46,119 @@ pub(crate) mod sealed {
     }
 }
 
-/// Where a received value is to stay.
+/// Where a received value is to stay. A value that is returned through several layers is copied by each, and by pieces
+/// that wait for one another.
 pub trait Place<T> {
-    /// Leaves the value there.
-    fn put(&mut self, value: T);
+    /// Room for one value, which nobody sees before [`Self::keep`].
+    fn room(&mut self) -> &mut MaybeUninit<T>;
+
+    /// Keeps the value in the room.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::room`] was called last, and what it returned holds a value now.
+    unsafe fn keep(&mut self);
+
+    /// Leaves `value` there.
+    #[inline]
+    fn put(&mut self, value: T) {
+        self.room().write(value);
+        // SAFETY: just written.
+        unsafe { self.keep() };
+    }
 }
 
 impl<T> Place<T> for MaybeUninit<T> {
-    #[inline(always)]
-    fn put(&mut self, value: T) {
-        self.write(value);
+    #[inline]
+    fn room(&mut self) -> &mut MaybeUninit<T> {
+        self
     }
+
+    #[inline]
+    unsafe fn keep(&mut self) {}
 }
 
 impl<T> Place<T> for Vec<T> {
-    #[inline(always)]
-    fn put(&mut self, value: T) {
-        self.push(value);
+    #[inline]
+    fn room(&mut self) -> &mut MaybeUninit<T> {
+        self.reserve(1);
+        &mut self.spare_capacity_mut()[0]
+    }
+
+    #[inline]
+    unsafe fn keep(&mut self) {
+        // SAFETY: by the caller's promise the first spare element is a value.
+        unsafe { self.set_len(self.len() + 1) };
     }
 }
 
-/// Bytes that arrived, already private.
+/// Most messages are so short: they are encoded and decoded on the stack.
+const SHORT: usize = 256;
+
+/// Bytes that arrived.
 #[derive(Debug)]
 pub enum Received<'a> {
-    /// In somebody else's buffer.
-    Borrowed(&'a [u8]),
+    /// In memory that others may write though they should not: to be copied, once, and then looked at.
+    Shared(SharedBytes<'a>),
     /// In a buffer that is the receiver's to keep.
     Owned(Vec<u8>),
 }
 
-impl AsRef<[u8]> for Received<'_> {
-    fn as_ref(&self) -> &[u8] {
+/// The start of some words of shared memory.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedBytes<'a> {
+    words: &'a [AtomicU64],
+    length: usize,
+}
+
+impl<'a> SharedBytes<'a> {
+    /// The first `length` bytes of `words`, if there are so many.
+    #[inline]
+    pub(crate) fn new(words: &'a [AtomicU64], length: usize) -> Option<Self> {
+        (length <= words.len() * 8).then_some(Self { words, length })
+    }
+}
+
+impl Received<'_> {
+    #[inline]
+    fn len(&self) -> usize {
         match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
+            Self::Shared(bytes) => bytes.length,
+            Self::Owned(bytes) => bytes.len(),
         }
+    }
+
+    /// Fills `out`, if it has just the right length.
+    #[inline]
+    fn copy_to(&self, out: &mut [MaybeUninit<u8>]) -> bool {
+        if out.len() != self.len() {
+            return false;
+        }
+        match self {
+            Self::Shared(bytes) => copy::out_to_slice(bytes.words, out),
+            Self::Owned(bytes) => {
+                out.write_copy_of_slice(bytes);
+                true
+            }
+        }
+    }
+
+    /// Leaves the bytes in `buffer`, and nothing of what it held.
+    #[inline]
+    pub(crate) fn write_over(self, buffer: &mut Vec<u8>) {
+        match self {
+            Self::Shared(SharedBytes { words, length }) => {
+                buffer.clear();
+                copy::out_of_shared(words, length, buffer);
+            }
+            Self::Owned(bytes) => *buffer = bytes,
+        }
+    }
+
+    fn into_vec(self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write_over(&mut bytes);
+        bytes
     }
 }
 
@@ -92,6 +178,7 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
+    #[cold]
     fn new<M: sealed::Sealed>(why: impl ToString) -> Self {
         Self {
             type_name: M::type_name(),
@@ -131,10 +218,12 @@ impl AsRef<[u8]> for Bytes {
 /// let light = ipc_core::Plain(Light::Green);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[repr(transparent)]
 pub struct Plain<T>(pub T);
 
 impl sealed::Sealed for Bytes {
     const FIXED: Option<usize> = None;
+    const RUNS_CODE: bool = false;
 
     fn type_name() -> String {
         "bytes".to_owned()
@@ -145,16 +234,14 @@ impl sealed::Sealed for Bytes {
     }
 
     fn decode(received: Received<'_>, to: &mut impl Place<Self>) -> Result<(), DecodeError> {
-        to.put(Self(match received {
-            Received::Borrowed(bytes) => bytes.to_vec(),
-            Received::Owned(bytes) => bytes,
-        }));
+        to.put(Self(received.into_vec()));
         Ok(())
     }
 }
 
 impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> sealed::Sealed for Plain<T> {
     const FIXED: Option<usize> = Some(size_of::<T>());
+    const RUNS_CODE: bool = false;
 
     fn type_name() -> String {
         format!(
@@ -171,26 +258,38 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> sealed::Sealed for Pla
 
     #[inline]
     fn decode(received: Received<'_>, to: &mut impl Place<Self>) -> Result<(), DecodeError> {
-        match bytemuck::checked::try_pod_read_unaligned(received.as_ref()) {
-            Ok(value) => {
-                to.put(Self(value));
-                Ok(())
-            }
-            Err(e) => Err(DecodeError::new::<Self>(e)),
+        let room = to.room();
+        // SAFETY: the room's own bytes; any byte may be written to uninitialised memory.
+        let bytes = unsafe { slice::from_raw_parts_mut(room.as_mut_ptr().cast(), size_of::<T>()) };
+        if !received.copy_to(bytes) {
+            return Err(not_so_long::<Self>(received.len()));
         }
+        // SAFETY: all bytes are initialised, and `Bits` is any bytes with the layout of `T`, which is that of `Self`.
+        let bits = unsafe { &*room.as_ptr().cast::<T::Bits>() };
+        if !T::is_valid_bit_pattern(bits) {
+            return Err(DecodeError::new::<Self>("the bytes are no value of it"));
+        }
+        // SAFETY: valid, as was just checked.
+        unsafe { to.keep() };
+        Ok(())
     }
+}
+
+#[cold]
+fn not_so_long<M: sealed::Sealed>(length: usize) -> DecodeError {
+    DecodeError::new::<M>(format!("{length} bytes are not its length"))
 }
 
 impl<T: Serialize + DeserializeOwned> sealed::Sealed for T {
     const FIXED: Option<usize> = None;
+    const RUNS_CODE: bool = true;
 
     fn type_name() -> String {
         format!("serde {}", core::any::type_name::<T>())
     }
 
     fn encode<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<R, EncodeError> {
-        // Most messages are short: try a buffer on the stack before one on the heap.
-        let mut short = [0; 256];
+        let mut short = [0; SHORT];
         match postcard::to_slice(self, &mut short) {
             Ok(bytes) => Ok(with(bytes)),
             Err(postcard::Error::SerializeBufferFull) => {
@@ -202,7 +301,17 @@ impl<T: Serialize + DeserializeOwned> sealed::Sealed for T {
     }
 
     fn decode(received: Received<'_>, to: &mut impl Place<Self>) -> Result<(), DecodeError> {
-        match postcard::take_from_bytes(received.as_ref()) {
+        let mut short = [MaybeUninit::<u8>::uninit(); SHORT];
+        let bytes = match &received {
+            Received::Shared(bytes) if bytes.length <= SHORT => {
+                let out = &mut short[..bytes.length];
+                received.copy_to(out);
+                // SAFETY: `out` is as long as the message, which `SharedBytes::new` saw in the words: all of it was filled.
+                unsafe { out.assume_init_ref() }
+            }
+            _ => &received.into_vec(),
+        };
+        match postcard::take_from_bytes(bytes) {
             Ok((value, [])) => {
                 to.put(value);
                 Ok(())

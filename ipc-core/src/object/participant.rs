@@ -46,7 +46,7 @@ use std::{io, os::fd::AsFd, sync::Arc};
 use crate::{
     error::Damage,
     os::{
-        clock,
+        clock, copy,
         file::{self, Inode},
         process::Me,
         token::{self, Claim},
@@ -296,7 +296,7 @@ impl Participants {
         slot.start_ticks.store(me.start_ticks, Relaxed);
         slot.attached_unix_ns.store(clock::unix_ns(), Relaxed);
         slot.pid_namespace.store(me.pid_namespace, Relaxed);
-        crate::os::copy::into_shared(&slot.name, &me.name);
+        copy::into_shared(&slot.name, &me.name);
         self.census.high_water.fetch_max(number + 1, Relaxed);
         slot.ctl
             .compare_exchange(ctl, ctl | LIVE, Release, Relaxed)
@@ -384,9 +384,6 @@ impl Participants {
     }
 
     fn card(&self, number: u32, slot: &Slot) -> Card {
-        let mut name = [0; 16];
-        crate::os::copy::out_to_slice(&slot.name, 16, &mut name);
-        let length = name.iter().position(|&b| b == 0).unwrap_or(16);
         Card {
             slot: number,
             // When in doubt, alive: nobody is robbed.
@@ -395,7 +392,7 @@ impl Participants {
             pid_namespace: slot.pid_namespace.load(Relaxed),
             start_ticks: slot.start_ticks.load(Relaxed),
             attached_unix_ns: slot.attached_unix_ns.load(Relaxed),
-            name: String::from_utf8_lossy(&name[..length]).into_owned(),
+            name: copy::text_out(&slot.name),
         }
     }
 

@@ -2,30 +2,39 @@
 //!
 //! # The word
 //!
-//! `sequence << 1 | SLEEPERS`: 32 bits on which the kernel compares and sleeps.
+//! `sequence << 2 | MANY | ONE`: 32 bits on which the kernel compares and sleeps. ONE: somebody may sleep. MANY: more than
+//! one may.
 //!
 //! # Why no wake is lost
 //!
-//! The waker publishes (a cell, a flag, a block), fences, and loads the word. The sleeper sets SLEEPERS (a
-//! read-modify-write, hence it keeps the value it set), fences, looks for what was published, and sleeps only while the
-//! word still holds that value.
+//! The waker takes possession of what it will publish by a read-modify-write (the claim of a cell, the freeing of a block,
+//! the setting of a flag), fences, publishes, and loads the word. The sleeper announces itself in the word (a
+//! read-modify-write, hence it keeps the value it set), fences, looks for what it waits for, and sleeps only while the word
+//! still holds that value.
 //!
-//! * W1. *Either sees the other.* Of two fences one is first. If the waker's is, the sleeper's look finds what was
-//!   published. If the sleeper's is, the waker's load finds SLEEPERS.
-//! * W2. *Who is between the look and the sleep does not sleep.* A waker that saw SLEEPERS changes the sequence before it
-//!   wakes, and the kernel compares.
+//! * W1. *Either sees the other.* Of two fences one is first. If the sleeper's is, the waker's load finds it announced. If
+//!   the waker's is, the sleeper's look finds the possession taken, and often the thing published. If it is not yet published,
+//!   nothing is certain (the waker may already have looked at the word, while what it published is still on its way here):
+//!   the look is [`Attempt::Unsettled`], and the sleeper only naps, at first for 50 µs, before it looks again. So a waker
+//!   needs no fence between publishing and looking, which would double the cost of a put.
+//! * W2. *Who is between the look and the sleep does not sleep.* A waker that saw somebody announced changes the sequence
+//!   before it wakes, and the kernel compares.
 //! * W3. *One wake suffices for one thing published*, as all who sleep on one word wait for the same thing: whoever wakes
 //!   takes it, or finds that somebody awake took it. Who wakes and leaves something behind wakes the next one. Waits with
 //!   different wishes use different words, or are all woken.
-//! * W4. *SLEEPERS is cleared only together with waking all*, in one system call (`FUTEX_WAKE_OP`) that no futex wait can
-//!   interleave with, and only when a wake found fewer sleepers than it was for. The same addition moves the sequence on:
-//!   who announced itself before that call and sleeps after it is refused, whoever announces itself meanwhile. So nobody
-//!   sleeps under a word without SLEEPERS.
+//! * W4. *Nobody sleeps on under a word without ONE.* A waker that finds ONE alone clears it and then wakes everybody: that
+//!   is the one sleeper, and perhaps some that came between the two steps and announce themselves anew. So one that was
+//!   woken leaves no announcement behind, and a round trip takes as few system calls as by hand. A waker that finds MANY wakes as
+//!   many as it has something for, and when there were fewer, clears both together with waking all, in one system call
+//!   (`FUTEX_WAKE_OP`) that no futex wait can interleave with.
 //!
 //! # If a process dies
 //!
 //! * The waker, after publishing and before waking: its sweep wakes everybody ([`super::participant::Repair::wake_all`]).
-//! * The sleeper, before it sleeps or asleep: SLEEPERS may stay set, which costs the next waker one system call.
+//! * The waker, between clearing ONE and waking: the same; [`WaitWord::wake_all`] does not ask who is announced. One that was
+//!   *stopped* there keeps nobody waiting longer than [`WATCH_NS`].
+//! * The sleeper, before it sleeps or asleep: its announcement may stay, which costs the next waker one system call.
+//! * Who took possession and has not published: what its death leaves is repaired, and its sweep wakes everybody.
 //! * The woken one, before it took what it was woken for: its sweep wakes everybody. One that was *stopped* there keeps
 //!   nobody waiting longer than [`WATCH_NS`], as every sleeper looks again at least so often.
 //! * All others, while all sleep: a sleeper's look at the end of each [`WATCH_NS`] sweeps the dead; one look serves all.
@@ -46,8 +55,11 @@ use crate::{
 /// How long anybody sleeps before it looks for the dead: the bound on how long a death goes unnoticed while all sleep.
 pub(crate) const WATCH_NS: u64 = 100_000_000;
 
-const SLEEPERS: u32 = 1;
-const SEQUENCE: u32 = 2;
+const ONE: u32 = 1;
+const MANY: u32 = 2;
+const SEQUENCE: u32 = 4;
+/// How often to try an exchange that only other sleepers and wakers can spoil.
+const RETRIES: u32 = 16;
 
 /// One thing to wait for.
 #[repr(transparent)]
@@ -62,7 +74,7 @@ unsafe impl Shared for WaitWord {
 }
 
 impl WaitWord {
-    /// Wakes up to `count` sleepers. The caller has published what they wait for, by or before a read-modify-write.
+    /// Wakes up to `count` sleepers. The caller has published what they wait for by a read-modify-write.
     #[inline]
     pub(crate) fn wake(&self, count: u32) {
         prim::full_fence_after_rmw(); // W1
@@ -71,41 +83,88 @@ impl WaitWord {
         }
     }
 
-    /// Wakes every sleeper.
+    /// As [`Self::wake`], for who fenced when it took possession (W1) and may have published by a plain store.
+    #[inline]
+    pub(crate) fn wake_of_claim(&self, count: u32) {
+        if self.has_sleepers() {
+            self.wake_sleepers(count);
+        }
+    }
+
+    /// Wakes every sleeper, also one whose announcement another waker has cleared and then left asleep. The caller has
+    /// published what they wait for by a read-modify-write.
     pub(crate) fn wake_all(&self) {
-        self.wake(u32::MAX);
+        prim::full_fence_after_rmw(); // W1
+        self.0.fetch_add(SEQUENCE, Relaxed); // W2
+        futex::wake(&self.0, u32::MAX);
     }
 
     /// Whether somebody may sleep here.
     #[inline]
     pub(crate) fn has_sleepers(&self) -> bool {
-        self.0.load(Relaxed) & SLEEPERS != 0
+        self.0.load(Relaxed) & (ONE | MANY) != 0
     }
 
     #[cold]
     fn wake_sleepers(&self, count: u32) {
+        for _ in 0..RETRIES {
+            let seen = self.0.load(Relaxed);
+            match seen & (ONE | MANY) {
+                0 => return, // another waker is waking them all
+                ONE => {}
+                _ => break,
+            }
+            let cleared = (seen & !ONE).wrapping_add(SEQUENCE); // W2
+            let exchange = self.0.compare_exchange(seen, cleared, Relaxed, Relaxed);
+            if exchange.is_ok() {
+                futex::wake(&self.0, u32::MAX); // W4
+                return;
+            }
+        }
         self.0.fetch_add(SEQUENCE, Relaxed); // W2
         if futex::wake(&self.0, count) < count {
-            // From SLEEPERS set to clear and one further on, in one addition. (If somebody was faster, this sets it, which
-            // costs the next waker a system call.)
-            futex::add_and_wake_all(&self.0, SLEEPERS); // W4
+            // From ONE and MANY set to clear and one further on, in one addition. (If somebody was faster, this leaves the
+            // announcement of nobody, which costs the next wakers system calls. All were woken, so none sleeps under it.)
+            futex::add_one_and_wake_all(&self.0); // W4
         }
     }
 
-    /// Announces a sleeper. What it waits for must be looked for between this and [`Self::sleep`].
-    fn announce(&self) -> Announced {
-        let seen = self.0.fetch_or(SLEEPERS, Relaxed) | SLEEPERS;
+    /// Announces a sleeper, which may have announced itself `last` already. What it waits for must be looked for between
+    /// this and [`Self::sleep`].
+    fn announce(&self, last: Option<Announced>) -> Announced {
+        let mut announced = None;
+        for _ in 0..RETRIES {
+            let seen = self.0.load(Relaxed);
+            let is_mine = last == Some(Announced(seen));
+            let next = match seen & (ONE | MANY) {
+                0 => seen | ONE,
+                ONE if is_mine => seen,
+                _ => seen | ONE | MANY,
+            };
+            let exchange = self.0.compare_exchange(seen, next, Relaxed, Relaxed);
+            if exchange.is_ok() {
+                announced = Some(Announced(next));
+                break;
+            }
+        }
+        let announced = announced
+            .unwrap_or_else(|| Announced(self.0.fetch_or(ONE | MANY, Relaxed) | ONE | MANY));
         prim::full_fence_after_rmw(); // W1
-        Announced(seen)
+        announced
     }
 
     fn sleep(&self, announced: Announced, until_ns: u64) {
         futex::wait(&self.0, announced.0, until_ns); // W2
     }
+
+    /// Sleeps so shortly that a wake may be missing.
+    fn nap(&self, announced: Announced, until_ns: u64) {
+        futex::nap(&self.0, announced.0, until_ns);
+    }
 }
 
 /// The value under which a sleeper announced itself.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Announced(u32);
 
 /// When a wait gives up, on the monotonic clock.
@@ -186,57 +245,79 @@ impl Patience {
 /// How one call waits.
 #[derive(Debug)]
 pub(crate) struct Waiting<'a> {
+    /// What is probably waited for.
+    pub(crate) word: &'a WaitWord,
     pub(crate) strategy: WaitStrategy,
     pub(crate) patience: &'a Patience,
     pub(crate) deadline: Deadline,
 }
 
-impl Waiting<'_> {
+impl<'w> Waiting<'w> {
     /// Calls `attempt` until it returns something, sleeping on the word it names in between. `None` once the deadline
-    /// has passed. `look` is called about every [`WATCH_NS`] and finds the dead.
-    pub(crate) fn until<'w, R>(
+    /// has passed. While it spins, it calls `attempt` only now and then where `is_promising` says no. `look` is called about
+    /// every [`WATCH_NS`] and finds the dead.
+    pub(crate) fn until<R>(
         &self,
         mut attempt: impl FnMut() -> Attempt<'w, R>,
+        is_promising: impl Fn() -> bool,
         mut look: impl FnMut() -> Option<R>,
     ) -> Option<R> {
         if self.strategy != WaitStrategy::Sleep
-            && let Some(done) = self.spin(&mut attempt, &mut look)
+            && let Some(done) = self.spin(&mut attempt, &is_promising, &mut look)
         {
             return done;
         }
-        let mut next_look = clock::monotonic_ns().saturating_add(WATCH_NS);
+        let mut word = self.word;
+        let mut last: Option<(&WaitWord, Announced)> = None;
+        let mut next_look = None;
+        let mut nap = Nap::default();
         loop {
-            let word = match attempt() {
+            let again = last.filter(|(there, _)| core::ptr::eq(*there, word));
+            let again = again.map(|(_, announced)| announced);
+            let announced = word.announce(again);
+            if again != Some(announced) {
+                nap = Nap::default(); // somebody was woken: what is on its way now is something new
+            }
+            last = Some((word, announced));
+            let (other, is_settled) = match attempt() {
                 Attempt::Done(value) => return Some(value),
-                Attempt::Blocked(word) => word,
-            };
-            let announced = word.announce();
-            let is_same = match attempt() {
-                Attempt::Done(value) => return Some(value),
-                Attempt::Blocked(other) => core::ptr::eq(other, word),
+                Attempt::Blocked(other) => (other, true),
+                Attempt::Unsettled(other) => (other, false),
             };
             let now = clock::monotonic_ns();
             if self.deadline.is_over(now) {
                 return None;
             }
-            if !is_same {
-                continue; // it waits for something else by now: announce there
+            if !core::ptr::eq(other, word) {
+                word = other; // it waits for something else by now: announce there
+                continue;
             }
             // Not only when nobody woke us: a stream of wakes must not hide a death.
-            if now >= next_look {
-                next_look = now.saturating_add(WATCH_NS);
+            if next_look.is_some_and(|at| now >= at) {
+                next_look = None;
                 if let Some(failure) = look() {
                     return Some(failure);
                 }
             }
-            word.sleep(announced, next_look.min(self.deadline.0));
+            let watch = *next_look.get_or_insert(now.saturating_add(WATCH_NS));
+            let until = watch.min(self.deadline.0);
+            if is_settled {
+                word.sleep(announced, until);
+            } else {
+                word.nap(announced, until.min(now.saturating_add(nap.next())));
+            }
+            word = match attempt() {
+                Attempt::Done(value) => return Some(value),
+                Attempt::Blocked(word) | Attempt::Unsettled(word) => word,
+            };
         }
     }
 
     /// `Some` ends the wait; `None` is the signal to sleep.
-    fn spin<'w, R>(
+    fn spin<R>(
         &self,
         attempt: &mut impl FnMut() -> Attempt<'w, R>,
+        is_promising: &impl Fn() -> bool,
         look: &mut impl FnMut() -> Option<R>,
     ) -> Option<Option<R>> {
         let is_endless = self.strategy == WaitStrategy::Spin;
@@ -248,14 +329,16 @@ impl Waiting<'_> {
         let mut backoff = Backoff::default();
         let mut watch = 0;
         while is_endless || backoff.0 < budget {
-            if let Attempt::Done(value) = attempt() {
+            if (is_promising() || backoff.is_time_to_try())
+                && let Attempt::Done(value) = attempt()
+            {
                 if !is_endless && backoff.0 > 0 {
                     self.patience.learn(true);
                 }
                 return Some(Some(value));
             }
             backoff.pause(is_endless);
-            if is_endless && backoff.is_long() {
+            if is_endless && backoff.is_time_for_the_clock() {
                 let now = clock::monotonic_ns();
                 if self.deadline.is_over(now) {
                     return Some(None);
@@ -284,6 +367,30 @@ pub(crate) enum Attempt<'w, R> {
     Done(R),
     /// Nothing yet; this word is woken when there may be.
     Blocked(&'w WaitWord),
+    /// The same, but what is waited for has begun, and who does it may not see that somebody goes to sleep now.
+    Unsettled(&'w WaitWord),
+}
+
+/// How long to sleep at the most, as a wake may be missing (W1).
+#[derive(Debug)]
+struct Nap(u64);
+
+impl Default for Nap {
+    fn default() -> Self {
+        Self(Self::FIRST_NS)
+    }
+}
+
+impl Nap {
+    /// What is on its way arrives much sooner.
+    const FIRST_NS: u64 = 50_000;
+
+    /// Twice as long as the last time.
+    fn next(&mut self) -> u64 {
+        let now = self.0;
+        self.0 = (now * 2).min(WATCH_NS);
+        now
+    }
 }
 
 /// Pauses that start as a few cycles and end as giving up the core.
@@ -302,8 +409,13 @@ impl Backoff {
         self.0 = self.0.checked_add(1).unwrap_or(Self::YIELD_AFTER + 1);
     }
 
+    /// Rarely enough not to disturb who is about to do what is waited for.
+    fn is_time_to_try(&self) -> bool {
+        (self.0 + 1).is_multiple_of(128)
+    }
+
     /// Rarely enough that reading the clock costs nothing.
-    fn is_long(&self) -> bool {
+    fn is_time_for_the_clock(&self) -> bool {
         self.0 > Self::YIELD_AFTER && self.0.is_multiple_of(64)
     }
 }

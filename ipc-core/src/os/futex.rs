@@ -32,6 +32,11 @@ mod kernel {
         };
     }
 
+    /// As [`wait`], for a sleep that perhaps no wake ends: the models end it by themselves.
+    pub(crate) fn nap(word: &AtomicU32, expected: u32, deadline_ns: u64) {
+        wait(word, expected, deadline_ns);
+    }
+
     /// Wakes up to `count` sleepers on `word`; returns how many.
     pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
         let count = count.min(i32::MAX as u32);
@@ -40,13 +45,9 @@ mod kernel {
         u32::try_from(rc).unwrap_or(0)
     }
 
-    /// Adds to `word` and wakes every sleeper on it, as one step to any other futex call.
-    pub(crate) fn add_and_wake_all(word: &AtomicU32, number: u32) {
-        debug_assert!(
-            number < 1 << 11,
-            "a futex operation carries 12 bits of argument"
-        );
-        let op = libc::FUTEX_OP_ADD << 28 | libc::FUTEX_OP_CMP_EQ << 24 | (number as i32) << 12;
+    /// Adds 1 to `word` and wakes every sleeper on it, as one step to any other futex call.
+    pub(crate) fn add_one_and_wake_all(word: &AtomicU32) {
+        let op = libc::FUTEX_OP_ADD << 28 | libc::FUTEX_OP_CMP_EQ << 24 | 1 << 12;
         // SAFETY: both addresses are `word`, an aligned u32 that outlives the call; the kernel changes it atomically.
         let rc = unsafe {
             libc::syscall(
@@ -61,7 +62,7 @@ mod kernel {
         };
         if rc == -1 {
             // A kernel without FUTEX_WAKE_OP (gVisor, say): the death watch closes the gap between the two steps.
-            word.fetch_add(number, crate::prim::Relaxed);
+            word.fetch_add(1, crate::prim::Relaxed);
             wake(word, u32::MAX);
         }
     }
@@ -81,17 +82,22 @@ mod model {
         }
     }
 
+    /// Ends by itself.
+    pub(crate) fn nap(_word: &AtomicU32, _expected: u32, _deadline_ns: u64) {
+        loom::thread::yield_now();
+    }
+
     /// The caller has changed the word, which is what wakes the model's sleepers.
     pub(crate) fn wake(_word: &AtomicU32, count: u32) -> u32 {
         count
     }
 
-    pub(crate) fn add_and_wake_all(word: &AtomicU32, number: u32) {
-        word.fetch_add(number, AcqRel);
+    pub(crate) fn add_one_and_wake_all(word: &AtomicU32) {
+        word.fetch_add(1, AcqRel);
     }
 }
 
 #[cfg(not(loom))]
-pub(crate) use kernel::{add_and_wake_all, wait, wake};
+pub(crate) use kernel::{add_one_and_wake_all, nap, wait, wake};
 #[cfg(loom)]
-pub(crate) use model::{add_and_wake_all, wait, wake};
+pub(crate) use model::{add_one_and_wake_all, nap, wait, wake};

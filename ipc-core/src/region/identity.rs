@@ -22,7 +22,10 @@
 use core::array;
 
 use super::Shared;
-use crate::prim::{AtomicU32, AtomicU64, Relaxed};
+use crate::{
+    os::copy,
+    prim::{AtomicU32, AtomicU64, Relaxed},
+};
 
 /// The first eight bytes of every object, in every version.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipc-obj1");
@@ -115,7 +118,7 @@ impl Identity {
         }
         self.type_hash.store(facts.type_hash, Relaxed);
         let kept = shorten(&facts.type_name);
-        crate::os::copy::into_shared(&self.type_name, kept.as_bytes());
+        copy::into_shared(&self.type_name, kept.as_bytes());
         self.magic.store(MAGIC, Relaxed);
     }
 
@@ -124,9 +127,6 @@ impl Identity {
         if self.magic.load(Relaxed) != MAGIC {
             return None;
         }
-        let mut name = [0; NAME_BYTES];
-        crate::os::copy::out_to_slice(&self.type_name, NAME_BYTES, &mut name)?;
-        let length = name.iter().position(|&b| b == 0).unwrap_or(NAME_BYTES);
         Some(Facts {
             version: self.version.load(Relaxed),
             word: self.word.load(Relaxed),
@@ -137,7 +137,7 @@ impl Identity {
             created_unix_ns: self.created_unix_ns.load(Relaxed),
             boot_id: array::from_fn(|i| self.boot_id[i].load(Relaxed)),
             type_hash: self.type_hash.load(Relaxed),
-            type_name: String::from_utf8_lossy(&name[..length]).into_owned(),
+            type_name: copy::text_out(&self.type_name),
         })
     }
 }

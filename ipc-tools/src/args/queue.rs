@@ -31,7 +31,7 @@ pub(crate) struct Create {
     /// Memory for messages longer than a cell; also the length of the longest message [default: 1MiB]
     #[arg(long, short, value_name = "SIZE", value_parser = size)]
     pub(crate) memory: Option<usize>,
-    /// The longest message that a cell carries itself, up to 248 bytes [default: 240]
+    /// The longest message that a cell carries itself, up to 232 bytes [default: 232]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) inline: Option<usize>,
     /// How many processes may be attached at once [default: 128]

@@ -141,6 +141,7 @@ impl Puppet {
             }
             ("fork-and", _) => return self.fork_and(rest),
             ("fork-hold", _) => return self.fork_hold(rest),
+            ("fork-in-put-many", _) => return self.fork_in_put_many(),
             ("fork-while-threads-attach", [count]) => return self.fork_busily(count.parse()?),
             ("exec", _) => {
                 let program = std::env::current_exe()?;
@@ -234,6 +235,31 @@ impl Puppet {
         }
     }
 
+    /// Puts `one` and `two` with one call whose iterator forks in between, and has the child end its copy of the call.
+    /// Answers how many messages there were when the child had ended.
+    fn fork_in_put_many(&mut self) -> Answer {
+        let queue = self.queue()?.clone();
+        let mut values = ["one", "two"].into_iter();
+        let (mut is_child, mut found) = (false, 0);
+        let values = std::iter::from_fn(|| {
+            if values.len() == 1 {
+                match self.fork().expect("a puppet can fork") {
+                    None => is_child = true,
+                    Some(child) => {
+                        waitpid(child, None).expect("it is our child");
+                        found = queue.len();
+                    }
+                }
+            }
+            values.next().filter(|_| !is_child).map(Bytes::from)
+        });
+        queue.put_many(Promising(values)).map_err(debug)?;
+        if is_child {
+            end(0);
+        }
+        Ok(found.to_string())
+    }
+
     fn fork(&self) -> nix::Result<Option<nix::unistd::Pid>> {
         // SAFETY: what the child does after it is what a forked child may do with this library: all of its locks are
         // free at the fork, and glibc's allocator works in the child.
@@ -308,6 +334,21 @@ struct Stop<'a>(&'a AtomicBool);
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Says of each element but the last that another will come.
+struct Promising<I>(I);
+
+impl<I: Iterator> Iterator for Promising<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (1, None)
     }
 }
 

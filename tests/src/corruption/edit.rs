@@ -90,7 +90,8 @@ fn owner(random: &mut Random) -> u64 {
 }
 
 fn cell(random: &mut Random, layout: &Layout, file: &[u8]) -> Edit {
-    let at = layout.ctl(random.index(layout.capacity));
+    let index = random.index(layout.capacity);
+    let at = random.pick(&[layout.ctl(index), layout.ctl(index), layout.done(index)]);
     let old = word(file, at);
     let lap = match random.below(6) {
         0 => (old >> 21) + 1,
@@ -108,16 +109,17 @@ fn cell(random: &mut Random, layout: &Layout, file: &[u8]) -> Edit {
 /// The length word of a cell, or the word that names its blocks.
 fn length(random: &mut Random, layout: &Layout) -> Edit {
     const IN_BLOCKS: u64 = 1 << 63;
-    let at = layout.ctl(random.index(layout.capacity)) + 8;
+    let index = random.index(layout.capacity);
+    let at = layout.length(index);
     let bytes = (layout.blocks * layout.block_bytes) as u64;
     let value = match random.below(9) {
         0 => layout.inline_bytes as u64 + random.below(3),
-        1 => 249,
+        1 => 233,
         2 => IN_BLOCKS | bytes,
         3 => IN_BLOCKS | (bytes + 1),
         4 => IN_BLOCKS | random.below(2 * bytes + 2),
         5 => IN_BLOCKS,
-        6 => return Edit::word(at + 8, block_name(random, layout)),
+        6 => return Edit::word(layout.ctl(index) + 8, block_name(random, layout)),
         _ => value(random, 0),
     };
     Edit::word(at, value)

@@ -16,10 +16,8 @@ pub const SLOT: usize = 64;
 pub enum State {
     /// A producer may claim it.
     Free,
-    /// A producer is filling it.
+    /// A producer is filling it; or it holds a message, when its done word says the same.
     Writing,
-    /// It holds a message.
-    Full,
     /// A consumer is taking the message.
     Reading,
     /// Nothing came of it.
@@ -78,7 +76,7 @@ impl Layout {
             (size(32), size(40), size(48), size(56));
         let tail = (SLOTS + participants * SLOT).next_multiple_of(128);
         let (head, gate, cells) = (tail + 128, tail + 256, tail + 384);
-        let stride = 16 + inline_bytes;
+        let stride = 24 + inline_bytes;
         let cursor = (cells + capacity * stride).next_multiple_of(128);
         let meta = cursor + 128;
         let links = (meta + 8 * blocks).next_multiple_of(128);
@@ -118,6 +116,16 @@ impl Layout {
     /// The claim word of a cell.
     pub fn ctl(&self, index: usize) -> usize {
         self.cells + index * self.stride
+    }
+
+    /// The length word of a cell.
+    pub fn length(&self, index: usize) -> usize {
+        self.ctl(index) + self.stride - 16
+    }
+
+    /// The done word of a cell.
+    pub fn done(&self, index: usize) -> usize {
+        self.ctl(index) + self.stride - 8
     }
 
     /// All of the cells.

@@ -56,7 +56,7 @@ impl Sample for Structured {
 }
 
 /// Sizes: capacity, memory, inline bytes.
-const SIZES: [(usize, usize, usize); 3] = [(4, 4096, 48), (1, 2048, 240), (5, 0, 112)];
+const SIZES: [(usize, usize, usize); 3] = [(4, 4096, 104), (1, 2048, 232), (5, 0, 168)];
 
 /// A queue in each of many states, made in `namespace`. The creator's slot looks like that of a dead participant.
 ///
@@ -134,6 +134,9 @@ fn claimed(full: &Snapshot, name: &'static str, state: State, messages: usize) -
         let owner = u64::from(state != State::Orphan);
         let word = layout::ctl(lap, u64::from(state == State::Orphan), owner, state as u64);
         layout::set_word(&mut copy.bytes, at, word);
+        if state == State::Writing {
+            layout::set_word(&mut copy.bytes, full.layout.done(index), 0); // unfinished
+        }
         claims += 1;
     }
     if state == State::Orphan {

@@ -6,7 +6,7 @@ use ipc_core::Bytes;
 pub(super) type Id = u8;
 
 /// The longest message that a cell of a trial's queue carries itself.
-pub(super) const MOST_INLINE: usize = 48;
+pub(super) const MOST_INLINE: usize = 104;
 /// Bytes of a block of the memory for large messages.
 pub(super) const BLOCK: usize = 512;
 

@@ -10,7 +10,7 @@ const SLOTS: usize = 384;
 const SLOT: usize = 64;
 /// `tail`, `head` and `gate` lie between the slots and the cells.
 const CURSORS: usize = 3 * 128;
-const CELL: usize = 64;
+const CELL: usize = 128;
 
 /// Where the parts of a trial's queue lie; docs/format.md. [`super::trial::Trial`] checks it on each new queue.
 #[derive(Debug, Clone, Copy)]
@@ -47,24 +47,25 @@ impl Layout {
     }
 
     fn message_at(self, bytes: &[u8], index: usize) -> Option<Seen> {
-        const FULL: u64 = 2;
-        const READING: u64 = 3;
-        const ORPHAN: u64 = 5;
+        const WRITING: u64 = 1;
+        const READING: u64 = 2;
+        const ORPHAN: u64 = 4;
         let at = cells() + index * CELL;
-        let ctl = word(bytes, at);
+        let (ctl, done) = (word(bytes, at), word(bytes, at + CELL - 8));
         let state = ctl & 7;
-        if ![FULL, READING, ORPHAN].contains(&state) {
+        let is_full = state == WRITING && ctl == done;
+        if !is_full && ![READING, ORPHAN].contains(&state) {
             return None;
         }
-        let is_in_slab = word(bytes, at + 8) >> 63 == 1;
-        let head = (word(bytes, at + 16) >> 32) as usize;
+        let is_in_slab = word(bytes, at + CELL - 16) >> 63 == 1;
+        let head = (word(bytes, at + 8) >> 32) as usize;
         let text = match is_in_slab {
             true => self.data(bytes.len()) + head * BLOCK,
-            false => at + 16,
+            false => at + 8,
         };
         Some(Seen {
             id: bytes[text],
-            is_claimed: state != FULL,
+            is_claimed: !is_full,
             lap: ctl >> 21,
             index,
         })

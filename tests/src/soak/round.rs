@@ -135,7 +135,7 @@ fn sizes(random: &mut Random) -> Sizes {
     Sizes {
         capacity: random.pick(&[1, 2, 3, 4, 7, 16, 64, 300]),
         memory: random.pick(&[1024, 2048, 4096, 8192, 65_536]),
-        inline_bytes: random.pick(&[48, 112, 240]),
+        inline_bytes: random.pick(&[104, 168, 232]),
         large_every: random.pick(&[0, 1, 2, 5, 20]),
     }
 }

@@ -103,7 +103,7 @@ fn produce(
 }
 
 fn length(random: &mut Random, orders: &Orders) -> usize {
-    let inline = random.pick(&[16, 24, 40, 100, 200, 240]);
+    let inline = random.pick(&[16, 24, 40, 100, 200, 232]);
     let is_large = orders.large_every > 0 && random.one_in(orders.large_every);
     if !is_large {
         return inline.min(orders.longest);
@@ -114,7 +114,7 @@ fn length(random: &mut Random, orders: &Orders) -> usize {
     } else {
         orders.longest / 4
     };
-    249 + random.index(most.saturating_sub(248))
+    233 + random.index(most.saturating_sub(232))
 }
 
 /// Returns how many were put.

@@ -1,21 +1,36 @@
-//! The claim word of a queue's cell.
+//! A cell of the queue: its claim word, the message, and the word that says that the message is there.
+//!
+//! # The claim word
 //!
 //! `lap:43 | turn:4 | owner:14 | state:3`, all zero at first. Who does what to the cell next, and for which of the
 //! messages that pass through it, is one atomic word; so is therefore every hand-over and every repair.
 //!
 //! ```text
-//!            put              put done            get               get done
-//! FREE(lap) ─────→ WRITING(lap, me) ───→ FULL(lap) ───→ READING(lap, me) ───→ FREE(lap + 1)
-//!                      │ dead, or closed               ↑     │ dead
-//!                      ↓                           get │     ↓
-//!                  TOMB(lap) ─→ FREE(lap + 1)          ORPHAN(lap, turn + 1)
+//!            put              put done                 get               get done
+//! FREE(lap) ─────→ WRITING(lap, me) ═══→ the same ───→ READING(lap, me) ───→ FREE(lap + 1)
+//!                      │ dead, or closed       and done      ↑     │ dead, or given up
+//!                      ↓                                 get │     ↓
+//!                  TOMB(lap) ─→ FREE(lap + 1)               ORPHAN(lap, turn + 1)
 //! ```
 //!
 //! `turn` counts how often a message was orphaned. Without it, a sweeper that paused between its proof of death and its
 //! exchange could take READING(lap, 5) of a *later* participant 5 for that of the dead one. (It would now have to pause
-//! while sixteen readers of one message die.)
+//! while sixteen readers of one message die or give up.)
+//!
+//! # The done word
+//!
+//! A finished put stores its claim word once more, in the cell's last cache line. A message is FULL when both words are
+//! WRITING and the same. Consumers that wait watch that line and leave the first to the producers: watching the claim
+//! word itself took the line away in the middle of each put, and cost a third of the throughput between two cores.
+//!
+//! Only the owner of the claim writes the done word, and no WRITING word ever comes twice, so what stands there is either
+//! this very put's or history.
 
-use crate::object::participant::{OWNER_BITS, Owner};
+use crate::{
+    error::Damage,
+    object::participant::{OWNER_BITS, Owner},
+    prim::{Acquire, AtomicU64},
+};
 
 const STATE_BITS: u32 = 3;
 const OWNER_SHIFT: u32 = STATE_BITS;
@@ -36,14 +51,14 @@ pub(crate) enum State {
     Free,
     /// Its owner, a producer, is filling it.
     Writing,
-    /// A consumer may claim it.
-    Full,
     /// Its owner, a consumer, is copying the message out.
     Reading,
     /// It was claimed, and no message came: its producer died or found the queue closed.
     Tomb,
-    /// Its consumer died: the message is to be delivered again.
+    /// Its consumer died or gave it up: the message is to be delivered again.
     Orphan,
+    /// A consumer may claim it. The claim word alone says [`Self::Writing`]: see [`Cell::look`].
+    Full,
 }
 
 /// Which pass over the ring a cell is in, as seen from a position.
@@ -78,11 +93,6 @@ impl Ctl {
         Self::new(lap, 0, me.bits(), State::Writing as u64)
     }
 
-    #[inline]
-    pub(crate) fn full(lap: u64) -> Self {
-        Self::new(lap, 0, 0, State::Full as u64)
-    }
-
     pub(crate) fn tomb(lap: u64) -> Self {
         Self::new(lap, 0, 0, State::Tomb as u64)
     }
@@ -109,10 +119,9 @@ impl Ctl {
         Some(match self.0 & STATE {
             0 => State::Free,
             1 => State::Writing,
-            2 => State::Full,
-            3 => State::Reading,
-            4 => State::Tomb,
-            5 => State::Orphan,
+            2 => State::Reading,
+            3 => State::Tomb,
+            4 => State::Orphan,
             _ => return None,
         })
     }
@@ -132,14 +141,80 @@ impl Ctl {
             && matches!(self.state(), Some(State::Writing | State::Reading))
     }
 
+    /// As a done word: whether the put of this lap is finished.
+    #[inline]
+    pub(crate) fn is_put_in(self, lap: u64) -> bool {
+        self.laps_ahead_of(lap) == 0 && self.0 & STATE == State::Writing as u64
+    }
+
+    /// How far the cell's lap is ahead of `lap`.
+    #[inline]
+    pub(crate) fn laps_ahead_of(self, lap: u64) -> u64 {
+        self.lap().wrapping_sub(lap) & LAP
+    }
+
     #[inline]
     pub(crate) fn pass(self, lap: u64) -> Pass {
-        match self.lap().wrapping_sub(lap) & LAP {
+        match self.laps_ahead_of(lap) {
             0 => Pass::Same,
             LAP => Pass::Previous,
             ahead if ahead < 1 << (LAP_BITS - 1) => Pass::Later,
             _ => Pass::Impossible,
         }
+    }
+}
+
+/// Words of a cell that are not payload.
+pub(super) const OVERHEAD_WORDS: usize = 3;
+
+/// A cell in shared memory: `ctl | payload … | length | done`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cell<'a>(&'a [AtomicU64]);
+
+/// What a cell was seen to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) ctl: Ctl,
+    pub(super) state: State,
+}
+
+impl<'a> Cell<'a> {
+    /// `None` if the words are too few.
+    #[inline]
+    pub(super) fn new(words: &'a [AtomicU64]) -> Option<Self> {
+        (words.len() > OVERHEAD_WORDS).then_some(Self(words))
+    }
+
+    /// The claim word.
+    #[inline]
+    pub(super) fn ctl(self) -> &'a AtomicU64 {
+        &self.0[0]
+    }
+
+    #[inline]
+    pub(super) fn payload(self) -> &'a [AtomicU64] {
+        &self.0[1..self.0.len() - 2]
+    }
+
+    #[inline]
+    pub(super) fn length(self) -> &'a AtomicU64 {
+        &self.0[self.0.len() - 2]
+    }
+
+    /// What the claim word was when the put that it stands for was finished.
+    #[inline]
+    pub(super) fn done(self) -> &'a AtomicU64 {
+        &self.0[self.0.len() - 1]
+    }
+
+    /// The claim word, and whether its put is finished. True of one instant: who acts on it exchanges, or looks again.
+    #[inline]
+    pub(super) fn look(self) -> Result<Seen, Damage> {
+        let ctl = Ctl(self.ctl().load(Acquire)); // O3, O7
+        let state = ctl.state().ok_or(Damage("a cell is in no known state"))?;
+        let is_done = state == State::Writing && self.done().load(Acquire) == ctl.0; // O1, O3
+        let state = if is_done { State::Full } else { state };
+        Ok(Seen { ctl, state })
     }
 }
 
@@ -152,7 +227,7 @@ mod tests {
         let me = Owner::of_slot(16_382).unwrap();
         let other = Owner::of_slot(0).unwrap();
         let lap = 0x123_4567_89ab;
-        let reading = Ctl::full(lap).reading(me);
+        let reading = Ctl::writing(lap, other).reading(me);
         assert_eq!(
             (reading.lap(), reading.state()),
             (lap, Some(State::Reading))

@@ -126,7 +126,7 @@ pub(super) enum Refused {
 #[error("after {put} messages: {error}")]
 #[non_exhaustive]
 pub struct PutManyError<T> {
-    /// How many messages are in the queue.
+    /// How many messages this call put.
     pub put: usize,
     /// What happened to the next one.
     pub error: PutError<T>,

@@ -1,6 +1,6 @@
 //! How large the parts of a queue are, and where they lie.
 
-use super::ring::Gate;
+use super::{cell::OVERHEAD_WORDS, ring::Gate};
 use crate::{
     error::Damage,
     object::lifetime,
@@ -9,10 +9,14 @@ use crate::{
     slab,
 };
 
-/// Words of a cell before the payload.
-pub(super) const HEAD_WORDS: usize = 2;
-/// The most bytes that a cell can carry itself.
-pub(crate) const MOST_INLINE: usize = 248;
+/// Bytes of the smallest cell: the claim word and the done word are in different lines.
+pub(super) const LEAST_CELL: usize = 128;
+/// What all cells are multiples of.
+pub(super) const LINE: usize = 64;
+/// Bytes of a cell that are not payload.
+pub(super) const CELL_OVERHEAD: usize = OVERHEAD_WORDS * 8;
+/// The most bytes that a cell can carry itself: what fits into four lines. From there on blocks cost less than empty cells.
+pub(crate) const MOST_INLINE: usize = 256 - CELL_OVERHEAD;
 
 /// What a queue is made of. Checked once; private.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +67,7 @@ impl Geometry {
     }
 
     pub(super) fn stride(self) -> usize {
-        HEAD_WORDS + self.inline_bytes / 8
+        OVERHEAD_WORDS + self.inline_bytes / 8
     }
 
     /// The longest message, in bytes.

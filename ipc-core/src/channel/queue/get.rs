@@ -1,25 +1,29 @@
 //! The consumer's side of the ring.
 
 use super::{
-    cell::{Ctl, Pass, State},
-    geometry::{HEAD_WORDS, MOST_INLINE},
+    cell::{Cell, Ctl, Pass, Seen, State},
     ring::{IN_SLAB, Ring},
 };
 use crate::{
     error::Damage,
+    message::SharedBytes,
     object::participant::Owner,
     os::copy,
-    prim::{self, Acquire, AtomicU64, Relaxed, Release},
+    prim::{self, Acquire, Relaxed, Release},
     slab::{Chain, Owned, Slab},
 };
 
 /// Pauses granted to a producer that is filling the oldest cell before gets pass over it.
 const PATIENCE_WITH_WRITER: u32 = prim::pauses(32);
+/// How often to look again at what others change meanwhile, before going back to where the search began.
+const RACES: u32 = 8;
 
 /// Why a get did not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GetRefusal {
     Empty,
+    /// Empty, but somebody is at work on a cell, and may not see that somebody else goes to sleep now.
+    BeingPut,
     /// Closed and empty for good.
     Closed,
     Damage(Damage),
@@ -32,66 +36,83 @@ impl From<Damage> for GetRefusal {
 }
 
 /// A message that the caller has claimed.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken {
     position: u64,
     /// READING, by the caller.
     ctl: Ctl,
-    /// Its blocks, once they are taken over.
-    owned: Option<Owned>,
     /// Whether `head` may move past it.
     is_in_order: bool,
 }
 
 impl Ring {
-    /// Claims the oldest message. To be followed by [`Self::read`] and [`Self::finish`].
-    #[inline]
-    pub(crate) fn try_take(&self, me: Owner) -> Result<Taken, GetRefusal> {
-        self.take_from(me, self.head.0.load(Relaxed))
-    }
-
-    /// As [`Self::try_take`], from a position that a caller who took the one before knows.
+    /// Claims the oldest message, which is probably at `from`. To be followed by [`Self::short`] or [`Self::read`], and
+    /// [`Self::finish`].
     #[inline]
     pub(crate) fn take_from(&self, me: Owner, from: u64) -> Result<Taken, GetRefusal> {
-        let is_closed = self.is_closed();
+        match self.take_at(me, from)? {
+            Some(taken) => Ok(taken),
+            None => self.search_get(me, from),
+        }
+    }
+
+    /// Claims the message at `from`, if one was put there, and without a look at anything else: a look at the claim word
+    /// of a cell that is about to be claimed by a producer costs that producer a cache miss.
+    #[inline]
+    pub(crate) fn take_at(&self, me: Owner, from: u64) -> Result<Option<Taken>, Damage> {
+        let cell = self.cell(from)?;
+        let done = Ctl(cell.done().load(Relaxed)); // acquired by the fence in `take` (O1)
+        if done.is_put_in(self.lap(from)) && !self.has_orphans() {
+            Ok(self.take(me, from, cell, done, true))
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// As [`Self::take_from`], but for the look at the probable place.
+    #[inline(never)]
+    pub(crate) fn search_get(&self, me: Owner, from: u64) -> Result<Taken, GetRefusal> {
+        let is_closed = self.is_closed(); // I4: before the looks
         if self.has_orphans()
             && let Some(taken) = self.take_orphan(me)?
         {
             return Ok(taken);
         }
-        match self.search_get(me, from)? {
-            Some(taken) => Ok(taken),
-            None if is_closed && self.is_drained()? => Err(GetRefusal::Closed), // I4
-            None => Err(GetRefusal::Empty),
+        match self.take_in_order(me, from)? {
+            Found::Taken(taken) => Ok(taken),
+            Found::Nothing | Found::Unfinished if is_closed => {
+                if self.is_drained()? {
+                    Err(GetRefusal::Closed)
+                } else {
+                    Err(GetRefusal::BeingPut) // or got, and perhaps put back
+                }
+            }
+            Found::Nothing => Err(GetRefusal::Empty),
+            Found::Unfinished => Err(GetRefusal::BeingPut),
         }
     }
 
-    #[inline]
-    fn search_get(&self, me: Owner, from: u64) -> Result<Option<Taken>, Damage> {
+    fn take_in_order(&self, me: Owner, from: u64) -> Result<Found, Damage> {
         let mut position = from;
         for _ in 0..self.budget() {
             let lap = self.lap(position);
             let cell = self.cell(position)?;
-            let seen = Ctl(cell[0].load(Relaxed));
-            let state = seen.state().ok_or(Damage("a cell is in no known state"))?;
+            let Seen { ctl: seen, state } = cell.look()?;
             match (seen.pass(lap), state) {
                 (Pass::Same, State::Full | State::Orphan) => {
                     if let Some(taken) = self.take(me, position, cell, seen, true) {
-                        return Ok(Some(taken));
+                        return Ok(Found::Taken(taken));
                     }
                 }
-                (Pass::Same, State::Free) | (Pass::Previous, _) => return Ok(None),
-                (Pass::Same, State::Writing) => match self.claim_past(me, position, seen)? {
-                    Passed::Taken(taken) => return Ok(Some(taken)),
-                    Passed::Nothing => return Ok(None),
-                    Passed::Changed => {}
-                },
-                (Pass::Same, State::Tomb) => self.clear_tomb(cell, seen),
-                (Pass::Same, State::Reading) | (Pass::Later, _) => {
-                    let next = self.next(position);
-                    self.advance(&self.head.0, position, next);
-                    position = next.max(self.head.0.load(Relaxed));
+                (Pass::Same, State::Free) | (Pass::Previous, _) => return Ok(Found::Nothing),
+                (Pass::Same, State::Writing) => {
+                    if let Some(found) = self.take_past(me, position, seen)? {
+                        return Ok(found);
+                    }
                 }
+                (Pass::Same, State::Tomb) => self.clear_tomb(cell, seen),
+                (Pass::Same, State::Reading) => position = self.next(position),
+                (Pass::Later, _) => position = self.consumed_before(position, seen),
                 (Pass::Impossible, _) => {
                     return Err(Damage("the get counter is ahead of the cells"));
                 }
@@ -100,130 +121,144 @@ impl Ring {
         Err(Damage("the get counter never meets a cell"))
     }
 
+    /// A position behind `position` before which every message is gone, as its cell was seen in a later lap.
+    ///
+    /// A producer has claimed this cell in the lap before the one seen, hence all cells before it in that lap (I1), each
+    /// of which was free then. So nothing is left from before the lap before that.
+    pub(super) fn consumed_before(&self, position: u64, seen: Ctl) -> u64 {
+        let ahead = seen.laps_ahead_of(self.lap(position)).saturating_sub(2);
+        self.next(position)
+            .max(position.wrapping_add(ahead << self.shift))
+    }
+
     #[inline]
     fn take(
         &self,
         me: Owner,
         position: u64,
-        cell: &[AtomicU64],
+        cell: Cell<'_>,
         seen: Ctl,
         is_in_order: bool,
     ) -> Option<Taken> {
         let mine = seen.reading(me);
-        cell[0]
-            .compare_exchange(seen.0, mine.0, Acquire, Relaxed)
-            .ok()?; // O1
+        cell.ctl()
+            .compare_exchange(seen.0, mine.0, Relaxed, Relaxed)
+            .ok()?;
+        prim::full_fence_after_rmw(); // O1, and W1: before the look for who waits for room
         Some(Taken {
             position,
             ctl: mine,
-            owned: None,
             is_in_order,
         })
     }
 
-    /// Takes a message behind the one that is being written at `busy`, so that a slow producer stops nobody.
+    /// Takes a message behind the one that is being written at `busy`, so that a slow producer stops nobody. `None` if
+    /// things have changed meanwhile.
     ///
-    /// It must not overtake a put that was finished before another began: then the later one's position is not before
-    /// the `tail` that was loaded while the earlier one was still unfinished. A put that has returned is before it (I1),
-    /// so finding nothing means that the queue is empty.
+    /// It must not overtake a put that was finished before the other began. So whatever is found finished first is taken
+    /// only if, looked at once more after that, everything before it is still unfinished (O3).
     #[cold]
-    fn claim_past(&self, me: Owner, busy: u64, seen: Ctl) -> Result<Passed, Damage> {
-        let writer = &self.cell(busy)?[0];
+    fn take_past(&self, me: Owner, busy: u64, seen: Ctl) -> Result<Option<Found>, Damage> {
+        let writer = self.cell(busy)?;
+        let is_same = |now: Seen| now.ctl == seen && now.state == State::Writing;
         for _ in 0..PATIENCE_WITH_WRITER {
-            if writer.load(Relaxed) != seen.0 {
-                return Ok(Passed::Changed);
+            if !is_same(writer.look()?) {
+                return Ok(None);
             }
             prim::spin_loop();
         }
-        let limit = self.tail.0.load(Acquire); // O3
-        if writer.load(Relaxed) != seen.0 {
-            return Ok(Passed::Changed);
-        }
-        let mut position = self.next(busy);
-        for _ in 1..self.geometry.capacity {
-            if position >= limit {
-                break;
+        let Some(mut oldest) = self.first_full(busy, None)? else {
+            return Ok(is_same(writer.look()?).then_some(Found::Unfinished));
+        };
+        let mut is_oldest = false;
+        for _ in 0..RACES {
+            match self.first_full(busy, Some(oldest.0))? {
+                Some(older) => oldest = older,
+                None => {
+                    is_oldest = true;
+                    break;
+                }
             }
-            let cell = self.cell(position)?;
-            let seen = Ctl(cell[0].load(Relaxed));
-            if seen == Ctl::full(self.lap(position))
-                && let Some(taken) = self.take(me, position, cell, seen, false)
-            {
-                return Ok(Passed::Taken(taken));
-            }
-            position = self.next(position);
         }
-        Ok(Passed::Nothing)
+        let (position, full) = oldest;
+        if !is_oldest || position == busy {
+            return Ok(None);
+        }
+        let taken = self.take(me, position, self.cell(position)?, full, false);
+        Ok(taken.map(Found::Taken))
     }
 
-    /// Takes a message whose consumer died.
-    #[cold]
-    fn take_orphan(&self, me: Owner) -> Result<Option<Taken>, Damage> {
-        let count = self.gate().orphans.load(Acquire); // O5
-        let mut has_lost_race = false;
-        for (index, word) in (0u64..).zip(self.ctls()) {
-            let seen = Ctl(word.load(Relaxed));
-            if seen.state() != Some(State::Orphan) {
-                continue;
+    /// The first FULL cell from `from` on and before `end`, in the lap of its position.
+    fn first_full(&self, from: u64, end: Option<u64>) -> Result<Option<(u64, Ctl)>, Damage> {
+        let mut position = from;
+        for _ in 0..self.geometry.capacity {
+            if end == Some(position) {
+                break;
             }
-            let position = seen.lap() << self.shift | index;
-            if let Some(taken) = self.take(me, position, self.cell(position)?, seen, false) {
-                return Ok(Some(taken));
+            let Seen { ctl, state } = self.cell(position)?.look()?; // O3
+            match (ctl.pass(self.lap(position)), state) {
+                (Pass::Same, State::Full) => return Ok(Some((position, ctl))),
+                // No producer came so far (I1).
+                (Pass::Same, State::Free) | (Pass::Previous, _) => break,
+                _ => position = self.next(position),
             }
-            has_lost_race = true;
-        }
-        if !has_lost_race {
-            self.gate().orphans_done.fetch_max(count, Relaxed); // I3
         }
         Ok(None)
     }
 
-    /// Appends a claimed message to `out`, and makes its blocks the caller's.
+    /// Takes a message whose consumer died or gave it up.
+    #[cold]
+    fn take_orphan(&self, me: Owner) -> Result<Option<Taken>, Damage> {
+        let count = self.gate().orphans.load(Acquire); // O5
+        for _ in 0..RACES {
+            let Some((position, ctl)) = self.oldest_orphan()? else {
+                self.gate().orphans_done.fetch_max(count, Relaxed); // I3
+                break;
+            };
+            if let Some(taken) = self.take(me, position, self.cell(position)?, ctl, false) {
+                return Ok(Some(taken));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A claimed message, if it is in its cell.
+    #[inline]
+    pub(crate) fn short(&self, taken: &Taken) -> Result<Option<SharedBytes<'_>>, Damage> {
+        let cell = self.cell(taken.position)?;
+        self.witnesses.read(self.index(taken.position));
+        let length = cell.length().load(Relaxed);
+        if length > self.geometry.inline_bytes as u64 {
+            return Ok(None);
+        }
+        Ok(SharedBytes::new(cell.payload(), length as usize))
+    }
+
+    /// Appends a claimed message to `out`. Its blocks, if it has any, are the caller's from here on.
     pub(crate) fn read(
         &self,
         me: Owner,
-        taken: &mut Taken,
+        taken: &Taken,
         out: &mut Vec<u8>,
-    ) -> Result<(), Damage> {
+    ) -> Result<Option<Owned>, Damage> {
         let cell = self.cell(taken.position)?;
         self.witnesses.read(self.index(taken.position));
         match self.contents(cell)? {
             Contents::Inline(length) => {
-                copy::out_of_shared(&cell[HEAD_WORDS..], length, out);
+                copy::out_of_shared(cell.payload(), length, out);
+                Ok(None)
             }
             Contents::Large(slab, chain) => {
-                let owned = taken.owned.insert(slab.take_over(me, chain)?);
-                slab.load(owned, chain.length, out);
+                let owned = slab.take_over(me, chain)?;
+                slab.load(&owned, chain.length, out);
+                Ok(Some(owned))
             }
         }
-        Ok(())
-    }
-
-    /// Copies a claimed message to the start of `out` if it is in its cell; otherwise to `large`. Returns the length in `out`.
-    #[inline]
-    pub(crate) fn read_short(
-        &self,
-        me: Owner,
-        taken: &mut Taken,
-        out: &mut [u8; MOST_INLINE],
-        large: &mut Vec<u8>,
-    ) -> Result<Option<usize>, Damage> {
-        let cell = self.cell(taken.position)?;
-        self.witnesses.read(self.index(taken.position));
-        let length = cell[1].load(Relaxed);
-        if length <= self.geometry.inline_bytes as u64 {
-            let length = copy::out_to_slice(&cell[HEAD_WORDS..], length as usize, out);
-            return length
-                .map(Some)
-                .ok_or(Damage("a message is longer than its cell"));
-        }
-        self.read(me, taken, large)?;
-        Ok(None)
     }
 
     /// Interprets a cell's length word, which may be a lie.
-    pub(super) fn contents(&self, cell: &[AtomicU64]) -> Result<Contents<'_>, Damage> {
-        let word = cell[1].load(Relaxed);
+    pub(super) fn contents(&self, cell: Cell<'_>) -> Result<Contents<'_>, Damage> {
+        let word = cell.length().load(Relaxed);
         let length = usize::try_from(word & !IN_SLAB)
             .map_err(|_| Damage("a message has an impossible length"))?;
         if word & IN_SLAB == 0 {
@@ -241,7 +276,7 @@ impl Ring {
         if length > slab.geometry().bytes() {
             return Err(Damage("a message is longer than the memory for messages"));
         }
-        let place = cell[2].load(Relaxed);
+        let place = cell.payload()[0].load(Relaxed);
         Ok(Contents::Large(
             slab,
             Chain {
@@ -256,11 +291,13 @@ impl Ring {
     #[inline]
     pub(crate) fn finish(&self, taken: &Taken) -> Result<(), Damage> {
         let cell = self.cell(taken.position)?;
-        cell[0].store(Ctl::free(taken.ctl.lap().wrapping_add(1)).0, Release); // O2
+        let free = Ctl::free(taken.ctl.lap().wrapping_add(1));
+        cell.ctl().store(free.0, Release); // O2
         Ok(())
     }
 
     /// Where to go on after `taken`, which was searched for from `from` on.
+    #[inline]
     pub(crate) fn behind(&self, taken: &Taken, from: u64) -> u64 {
         if taken.is_in_order {
             self.next(taken.position)
@@ -272,46 +309,31 @@ impl Ring {
     /// Leaves a claimed message to the next get.
     #[cold]
     pub(crate) fn put_back(&self, taken: &Taken) -> Result<(), Damage> {
-        self.cell(taken.position)?[0].store(taken.ctl.orphan().0, Release); // O8
+        let cell = self.cell(taken.position)?;
+        cell.ctl().store(taken.ctl.orphan().0, Release); // O8
         self.gate().orphans.fetch_add(1, Release); // O5; by I3 a repair counts it if we die before
         self.gate().items.wake(1);
         Ok(())
     }
 
-    /// Makes finished gets known: moves `head`, gives blocks back, wakes who waits.
+    /// Makes `count` finished gets known, after which the oldest message is at `after` or later.
     #[inline]
-    pub(crate) fn announce_gets(&self, done: &[Taken]) -> Result<(), Damage> {
-        match done {
-            [one] if one.is_in_order => {
-                self.head.0.fetch_max(self.next(one.position), Relaxed);
-            }
-            _ => {
-                for taken in done.iter().filter(|t| t.is_in_order) {
-                    self.head.0.fetch_max(self.next(taken.position), Relaxed);
-                }
-                prim::full_fence();
-            }
-        }
+    pub(crate) fn announce_gets(&self, after: u64, count: u32) {
+        Self::raise(&self.head.0, after);
         let gate = self.gate();
-        gate.space.wake(done.len() as u32);
-        if let Some(slab) = &self.slab {
-            self.give_blocks_back(slab, done)?;
-        }
+        gate.space.wake_of_claim(count); // W1: with the fence of the claims
         if gate.items.has_sleepers() {
             self.pass_items_on();
         }
-        Ok(())
     }
 
-    fn give_blocks_back(&self, slab: &Slab, done: &[Taken]) -> Result<(), Damage> {
-        let mut has_freed = false;
-        for owned in done.iter().filter_map(|t| t.owned.as_ref()) {
-            slab.free(owned)?; // by the slab's I3: after the reference is gone
-            has_freed = true;
-        }
-        if has_freed {
-            // Freeing ended in a compare-exchange.
-            self.gate().blocks.wake_all();
+    /// Gives the blocks of finished gets back.
+    pub(crate) fn give_blocks_back(&self, owned: &[Owned]) -> Result<(), Damage> {
+        if let Some(slab) = &self.slab
+            && !owned.is_empty()
+        {
+            owned.iter().try_for_each(|one| slab.free(one))?; // by the slab's I3: after the reference is gone
+            self.gate().blocks.wake(u32::MAX); // freeing ended in a compare-exchange
         }
         Ok(())
     }
@@ -323,11 +345,8 @@ impl Ring {
             self.gate().items.wake_all();
             return;
         }
-        let position = self.head.0.load(Relaxed);
-        let is_full =
-            |cell: &[AtomicU64]| Ctl(cell[0].load(Relaxed)) == Ctl::full(self.lap(position));
-        if self.cell(position).is_ok_and(is_full) || self.has_orphans() {
-            self.gate().items.wake(1);
+        if !self.is_empty() {
+            self.gate().items.wake_of_claim(1);
         }
     }
 }
@@ -338,11 +357,11 @@ pub(super) enum Contents<'a> {
     Large(&'a Slab, Chain),
 }
 
-/// What came of passing over a cell that is being written.
-enum Passed {
+/// What a search for the oldest message found.
+enum Found {
     Taken(Taken),
-    /// No finished put lies behind it.
+    /// No producer has come so far.
     Nothing,
-    /// It is no longer being written: look again.
-    Changed,
+    /// Producers have come, and none behind the first unfinished put has finished.
+    Unfinished,
 }

@@ -1,58 +1,77 @@
 //! Looking into the ring without changing it.
 
 use super::{
-    cell::{Ctl, Pass, State},
-    geometry::HEAD_WORDS,
+    cell::{Cell, Ctl, Pass, Seen, State},
     get::Contents,
+    put::PutRefusal,
     ring::Ring,
 };
 use crate::{
     error::Damage,
     os::copy,
-    prim::{self, Acquire, AtomicU64, Relaxed},
+    prim::{self, Relaxed},
 };
 
 impl Ring {
     /// Appends the oldest message to `out` and leaves it where it is. Returns whether there was one.
     pub(crate) fn peek(&self, out: &mut Vec<u8>) -> Result<bool, Damage> {
-        let (first, limit) = (self.head.0.load(Relaxed), self.tail.0.load(Relaxed));
-        let orphan = self.has_orphans().then(|| self.oldest_orphan()).flatten();
-        let in_order = core::iter::successors(Some(first), |&position| Some(self.next(position)))
-            .take_while(|&position| position < limit)
-            .take(self.geometry.capacity); // a lie in the counters must not make us walk for ever
-        for candidate in orphan.into_iter().chain(in_order) {
-            let cell = self.cell(candidate)?;
-            for _ in 0..3 {
-                let seen = Ctl(cell[0].load(Acquire)); // O1, O6
-                if seen.pass(self.lap(candidate)) != Pass::Same
-                    || !matches!(seen.state(), Some(State::Full | State::Orphan))
-                {
-                    break;
-                }
-                let start = out.len();
-                let is_copied = self.copy_unclaimed(cell, out);
-                prim::acquire_fence(); // O6
-                if cell[0].load(Relaxed) == seen.0 {
-                    return is_copied.map(|()| true); // nobody claimed it meanwhile
-                }
-                out.truncate(start);
-            }
+        if self.has_orphans()
+            && let Some((position, _)) = self.oldest_orphan()?
+            && self.copy_if_there(position, out)?
+        {
+            return Ok(true);
+        }
+        let mut position = self.head();
+        for _ in 0..self.budget() {
+            let Seen { ctl, state } = self.cell(position)?.look()?;
+            position = match (ctl.pass(self.lap(position)), state) {
+                (Pass::Same, State::Free) | (Pass::Previous | Pass::Impossible, _) => break,
+                (Pass::Same, _) if self.copy_if_there(position, out)? => return Ok(true),
+                (Pass::Same, _) => self.next(position),
+                (Pass::Later, _) => self.consumed_before(position, ctl),
+            };
         }
         Ok(false)
     }
 
-    fn oldest_orphan(&self) -> Option<u64> {
-        let orphan = |(index, word): (u64, &AtomicU64)| {
-            let seen = Ctl(word.load(Relaxed));
-            (seen.state() == Some(State::Orphan)).then(|| seen.lap() << self.shift | index)
-        };
-        (0u64..).zip(self.ctls()).filter_map(orphan).min()
+    /// Appends the message at `position`, if there is one that nobody claims meanwhile.
+    fn copy_if_there(&self, position: u64, out: &mut Vec<u8>) -> Result<bool, Damage> {
+        let cell = self.cell(position)?;
+        for _ in 0..3 {
+            let Seen { ctl, state } = cell.look()?; // O6
+            if ctl.pass(self.lap(position)) != Pass::Same
+                || !matches!(state, State::Full | State::Orphan)
+            {
+                break;
+            }
+            let start = out.len();
+            let is_copied = self.copy_unclaimed(cell, out);
+            prim::acquire_fence(); // O6
+            if cell.ctl().load(Relaxed) == ctl.0 {
+                return is_copied.map(|()| true);
+            }
+            out.truncate(start);
+        }
+        Ok(false)
     }
 
-    fn copy_unclaimed(&self, cell: &[AtomicU64], out: &mut Vec<u8>) -> Result<(), Damage> {
+    /// The first message in the order of the queue that is to be delivered again.
+    pub(super) fn oldest_orphan(&self) -> Result<Option<(u64, Ctl)>, Damage> {
+        let mut oldest: Option<(u64, Ctl)> = None;
+        for (index, cell) in (0u64..).zip(self.all_cells()) {
+            let Seen { ctl, state } = cell.look()?;
+            let position = ctl.lap() << self.shift | index;
+            if state == State::Orphan && oldest.is_none_or(|(other, _)| position < other) {
+                oldest = Some((position, ctl));
+            }
+        }
+        Ok(oldest)
+    }
+
+    fn copy_unclaimed(&self, cell: Cell<'_>, out: &mut Vec<u8>) -> Result<(), Damage> {
         match self.contents(cell)? {
             Contents::Inline(length) => {
-                copy::out_of_shared(&cell[HEAD_WORDS..], length, out);
+                copy::out_of_shared(cell.payload(), length, out);
                 Ok(())
             }
             Contents::Large(slab, chain) => slab.peek(chain, out).ok_or(Damage(
@@ -61,38 +80,46 @@ impl Ring {
         }
     }
 
-    /// Messages that were put and not yet got. Exact while nobody puts or gets. Looks at every cell in use.
+    /// Messages that were put and not yet got. Exact while nobody puts or gets. Looks at every cell.
     pub(crate) fn len(&self) -> usize {
-        let is_message = |w: &&AtomicU64| {
-            matches!(
-                Ctl(w.load(Relaxed)).state(),
-                Some(State::Full | State::Orphan)
-            )
-        };
-        self.ctls().filter(is_message).count()
+        self.all_states().filter(|&state| is_message(state)).count()
     }
 
     /// Whether a get would find nothing now.
     pub(crate) fn is_empty(&self) -> bool {
-        let position = self.head.0.load(Relaxed);
-        let is_free =
-            |cell: &[AtomicU64]| Ctl(cell[0].load(Relaxed)) == Ctl::free(self.lap(position));
+        let position = self.head();
+        let is_free = |cell: Cell<'_>| cell.ctl().load(Relaxed) == Ctl::free(self.lap(position)).0;
         let is_quick = !self.has_orphans() && self.cell(position).is_ok_and(is_free);
-        is_quick || self.len() == 0
+        is_quick || !self.all_states().any(is_message)
     }
 
     /// Whether a put of a short message would find no cell now.
     pub(crate) fn is_full(&self) -> Result<bool, Damage> {
-        let mut position = self.tail.0.load(Relaxed);
-        for _ in 0..=self.geometry.capacity {
-            let seen = Ctl(self.cell(position)?[0].load(Relaxed));
-            match seen.pass(self.lap(position)) {
-                Pass::Same if seen.state() == Some(State::Free) => return Ok(false),
-                Pass::Same | Pass::Later => position = self.next(position),
-                Pass::Previous => return Ok(seen.state() != Some(State::Tomb)),
-                Pass::Impossible => return Err(Damage("the put counter is ahead of the cells")),
-            }
+        match self.look_for_room(self.tail()) {
+            Err(PutRefusal::Damage(damage)) => Err(damage),
+            room => Ok(room.is_err()),
         }
-        Ok(false) // the counter is overtaken all the time: cells are being freed
     }
+
+    /// Whether a get is worth a try. For who waits: does not touch the claim word (see [`super::cell`]).
+    #[inline]
+    pub(crate) fn may_have_message(&self) -> bool {
+        let position = self.head();
+        let is_put = |cell: Cell<'_>| Ctl(cell.done().load(Relaxed)).is_put_in(self.lap(position));
+        self.cell(position).is_ok_and(is_put) || self.has_orphans() || self.is_closed()
+    }
+
+    /// Whether a put is worth a try. For who waits.
+    pub(crate) fn may_have_room(&self) -> bool {
+        let position = self.tail();
+        let is_taken = |cell: Cell<'_>| {
+            let seen = Ctl(cell.ctl().load(Relaxed));
+            seen.pass(self.lap(position)) == Pass::Previous && seen.state() != Some(State::Tomb)
+        };
+        !self.cell(position).is_ok_and(is_taken) || self.is_closed()
+    }
+}
+
+fn is_message(state: State) -> bool {
+    matches!(state, State::Full | State::Orphan)
 }

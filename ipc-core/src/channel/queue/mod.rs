@@ -1,14 +1,17 @@
 //! A bounded queue that any number of processes put to and get from.
 //!
 //! Read in this order: `cell` (the claim word), `ring` with `put`, `get`, `look` and `repair` (the algorithm, which never
-//! waits), this file (waiting, types and the public face), `options`, `errors`.
+//! waits), `inner` with `claim` and `group` (waiting and errors), this file (types and the public face), `options`, `errors`.
 
 #![expect(unsafe_code, reason = "one uninitialised value on the fast path")]
 
 mod cell;
+mod claim;
 mod errors;
 mod geometry;
 mod get;
+mod group;
+mod inner;
 mod look;
 pub(crate) mod options;
 mod put;
@@ -17,19 +20,13 @@ mod ring;
 
 #[cfg(all(test, loom))]
 mod model;
+#[cfg(any(test, loom))]
+mod on_heap;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use core::{
-    fmt,
-    marker::PhantomData,
-    mem::MaybeUninit,
-    sync::atomic::{AtomicBool, Ordering},
-};
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use core::{fmt, marker::PhantomData, mem::MaybeUninit};
+use std::{sync::Arc, time::Duration};
 
 pub use errors::{
     GetError, GetTimeoutError, PutError, PutManyError, PutTimeoutError, TryGetError, TryPutError,
@@ -37,25 +34,20 @@ pub use errors::{
 pub use options::QueueOptions;
 
 use self::{
+    claim::Target,
     errors::Refused,
-    geometry::MOST_INLINE,
-    get::{GetRefusal, Taken},
-    put::PutRefusal,
+    group::Group,
+    inner::{Inner, Unmet},
     ring::Ring,
 };
 use crate::{
-    error::{Damage, Error, Result},
-    message::{Bytes, Message, Place, Received},
+    error::Result,
+    message::{Bytes, Message},
     object::{
         lifetime::{Object, Ticket},
-        participant::Owner,
-        wait::{Attempt, Deadline, Patience, WaitStrategy, Waiting},
+        wait::{Deadline, WaitStrategy},
     },
 };
-
-const CUT: Damage = Damage("its file was cut short while in use");
-/// How many puts of a batch may be unknown to others.
-const ANNOUNCE_EVERY: u32 = 64;
 
 /// A bounded first-in first-out queue between processes.
 ///
@@ -71,8 +63,8 @@ const ANNOUNCE_EVERY: u32 = 64;
 /// # Blocking
 ///
 /// [`put`](Self::put) and [`get`](Self::get) block, `try_` never, `_timeout` for so long. Waiting spins for a few
-/// microseconds at first where that pays ([`WaitStrategy`]) and then sleeps in the kernel. While nobody sleeps, no
-/// operation makes a system call.
+/// microseconds at first where that pays ([`WaitStrategy`]) and then sleeps in the kernel. A put or get that
+/// succeeds at once makes no system call, unless somebody sleeps, or did until it died or gave up.
 ///
 /// # When a process dies
 ///
@@ -89,8 +81,9 @@ const ANNOUNCE_EVERY: u32 = 64;
 ///
 /// # Order
 ///
-/// The queue is linearizable: messages come out in the order in which their puts took effect, with one exception: those of
-/// a dead consumer come late. Large messages that wait for memory may be overtaken by smaller ones of other producers.
+/// The queue is linearizable: messages come out in the order in which their puts took effect, with one exception: those that
+/// a consumer took and did not deliver come late (it died, its decoding panicked, or a `get_many` ended before a message that
+/// cannot be decoded). Large messages that wait for memory may be overtaken by smaller ones of other producers.
 ///
 /// # Example
 ///
@@ -115,23 +108,9 @@ const ANNOUNCE_EVERY: u32 = 64;
 /// The algorithm is Vyukov's bounded queue (<https://www.1024cores.net/home/lock-free-algorithms/queues/bounded-mpmc-queue>)
 /// with the owner in the claim word.
 pub struct Queue<T> {
-    core: Arc<Core>,
+    inner: Arc<Inner>,
     wait: WaitStrategy,
     _message: PhantomData<fn() -> T>,
-}
-
-/// What all handles of a process on one queue share.
-#[derive(Debug)]
-struct Core {
-    object: Arc<Object>,
-    ring: Arc<Ring>,
-    /// One for each side: a full queue says nothing about an empty one.
-    put_patience: Patience,
-    get_patience: Patience,
-    /// Whether the object's file was cut short.
-    cut: &'static AtomicBool,
-    /// Damage once found: later calls say the same.
-    damage: OnceLock<Damage>,
 }
 
 impl<T: Message> Queue<T> {
@@ -177,16 +156,8 @@ impl<T: Message> Queue<T> {
     }
 
     fn over(object: Arc<Object>, ring: Arc<Ring>, wait: WaitStrategy) -> Self {
-        let core = Core {
-            ring,
-            put_patience: Patience::new(),
-            get_patience: Patience::new(),
-            cut: object.cut_flag(),
-            damage: OnceLock::new(),
-            object,
-        };
         Self {
-            core: Arc::new(core),
+            inner: Arc::new(Inner::new(object, ring)),
             wait,
             _message: PhantomData,
         }
@@ -210,11 +181,9 @@ impl<T: Message> Queue<T> {
     /// [`TryPutError`], with the message.
     #[inline]
     pub fn try_put(&self, value: T) -> Result<(), TryPutError<T>> {
-        let put = value.encode(|bytes| match self.core.try_put(bytes) {
-            Err(Refused::GaveUp) if self.core.found_dead() => self.core.try_put(bytes),
-            put => put,
-        });
-        put.unwrap_or_else(|e| Err(Refused::Encode(e)))
+        value
+            .encode(|bytes| self.inner.try_put(bytes))
+            .unwrap_or_else(|e| Err(Refused::Encode(e)))
             .map_err(|refused| TryPutError::new(value, refused))
     }
 
@@ -231,30 +200,35 @@ impl<T: Message> Queue<T> {
     #[inline]
     fn put_until(&self, value: &T, deadline: Deadline) -> Result<(), Refused> {
         value
-            .encode(|bytes| self.core.put(bytes, self.wait, deadline))
+            .encode(|bytes| self.inner.put(bytes, self.wait, deadline))
             .unwrap_or_else(|e| Err(Refused::Encode(e)))
     }
 
-    /// Puts all messages, in order, and blocks while there is no room. Others may put in between. Cheaper than single
-    /// puts: what others must learn, they learn once for up to 64 messages. Returns how many there were.
+    /// Puts all messages, in order, and blocks while there is no room. Others may put in between. Returns how many there
+    /// were.
+    ///
+    /// Cheaper than single puts: messages become visible in groups of up to 32, as far ahead as the iterator promises to go
+    /// on ([`size_hint`](Iterator::size_hint)). One that promises nothing, such as the lines of a file, is put message by
+    /// message. One that promises more but waits for something makes the messages before that wait too: it must not wait for
+    /// what comes of them. If this process is killed, up to 32 messages that were already taken from the iterator were never
+    /// put. Until a group is committed, its cells are taken, and a closed queue is not yet drained.
     ///
     /// # Errors
     ///
     /// [`PutManyError`] tells how many are in the queue and gives the next one back. Pass `&mut iterator` to keep the rest.
     pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<usize, PutManyError<T>> {
         let mut put = 0;
-        let mut batch = None;
-        for value in values {
-            let outcome = value.encode(|bytes| self.core.put_in_batch(&mut batch, bytes));
+        let mut group = Group::new(&self.inner);
+        let mut values = values.into_iter();
+        while let Some(value) = values.next() {
+            let outcome = value.encode(|bytes| group.put(bytes));
             let outcome = match outcome.unwrap_or_else(|e| Err(Refused::Encode(e))) {
-                Err(Refused::GaveUp) => {
-                    self.core.finish_batch(batch.take());
-                    self.put_until(&value, Deadline::NEVER)
-                }
+                Err(Refused::GaveUp) => self.put_until(&value, Deadline::NEVER),
+                Ok(()) if values.size_hint().0 == 0 => group.commit(),
                 other => other,
             };
             if let Err(refused) = outcome {
-                self.core.finish_batch(batch.take());
+                drop(group); // what is in it is in the queue
                 return Err(PutManyError {
                     put,
                     error: PutError::new(value, refused),
@@ -262,7 +236,6 @@ impl<T: Message> Queue<T> {
             }
             put += 1;
         }
-        self.core.finish_batch(batch);
         Ok(put)
     }
 
@@ -273,13 +246,13 @@ impl<T: Message> Queue<T> {
     /// [`GetError::Closed`] once the queue is closed and every message was got.
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
-        self.core
-            .try_get()
-            .or_else(|unmet| match self.wait_for_one(unmet, Deadline::NEVER) {
-                Err(Unmet::Error(e)) => Err(*e),
-                Err(Unmet::GaveUp) => unreachable!("a wait without a deadline does not give up"),
-                Ok(value) => Ok(value),
-            })
+        // Received where it is returned from: a value that comes through several layers is copied by each.
+        let mut value = MaybeUninit::uninit();
+        match self.get_until(Deadline::NEVER, &mut value) {
+            // SAFETY: `get_until` leaves a value there unless it fails.
+            Ok(()) => Ok(unsafe { value.assume_init() }),
+            Err(unmet) => Err(without_deadline(unmet)),
+        }
     }
 
     /// Gets the oldest message if there is one now. Never says Empty after a put has returned whose message nobody got.
@@ -289,9 +262,16 @@ impl<T: Message> Queue<T> {
     /// [`TryGetError`].
     #[inline]
     pub fn try_get(&self) -> Result<T, TryGetError> {
-        self.core
-            .try_get()
-            .or_else(|unmet| self.core.retry(unmet, || self.core.try_get()))
+        let mut value = MaybeUninit::uninit();
+        let got = match self.inner.get_next(&mut value) {
+            Ok(()) => Ok(()),
+            Err(unmet) => self.inner.retry(unmet, || self.inner.try_get(&mut value)),
+        };
+        match got {
+            // SAFETY: both leave a value there unless they fail.
+            Ok(()) => Ok(unsafe { value.assume_init() }),
+            Err(unmet) => Err(not_now(unmet)),
+        }
     }
 
     /// Gets the oldest message; blocks for at most `timeout` while there is none.
@@ -300,29 +280,42 @@ impl<T: Message> Queue<T> {
     ///
     /// [`GetTimeoutError`].
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
-        let deadline = Deadline::after(timeout);
-        self.core
-            .try_get()
-            .or_else(|unmet| match self.wait_for_one(unmet, deadline) {
-                Err(Unmet::Error(e)) => Err((*e).into()),
-                Err(Unmet::GaveUp) => Err(GetTimeoutError::Timeout),
-                Ok(value) => Ok(value),
-            })
+        let mut value = MaybeUninit::uninit();
+        match self.get_until(Deadline::after(timeout), &mut value) {
+            // SAFETY: `get_until` leaves a value there unless it fails.
+            Ok(()) => Ok(unsafe { value.assume_init() }),
+            Err(Unmet::Error(e)) => Err((*e).into()),
+            Err(Unmet::GaveUp | Unmet::BeingPut) => Err(GetTimeoutError::Timeout),
+        }
+    }
+
+    #[inline]
+    fn get_until(&self, deadline: Deadline, to: &mut impl Target) -> Result<(), Unmet> {
+        match self.inner.get_next(to) {
+            Ok(()) => Ok(()),
+            Err(unmet) => self.wait_for_one(unmet, deadline, to),
+        }
     }
 
     /// What a get does when there was nothing at once.
     #[cold]
     #[inline(never)]
-    fn wait_for_one(&self, unmet: Unmet, deadline: Deadline) -> Result<T, Unmet> {
+    fn wait_for_one(
+        &self,
+        unmet: Unmet,
+        deadline: Deadline,
+        to: &mut impl Target,
+    ) -> Result<(), Unmet> {
         match unmet {
-            Unmet::GaveUp => self
-                .core
-                .wait_to_get(self.wait, deadline, || self.core.try_get()),
+            Unmet::GaveUp | Unmet::BeingPut => self
+                .inner
+                .wait_to_get(self.wait, deadline, || self.inner.try_get(to)),
             error => Err(error),
         }
     }
 
-    /// Gets up to `max` of the oldest messages; blocks while there is none. Returns at least one, unless `max` is 0.
+    /// Gets up to `max` of the oldest messages, but at most 1024; blocks while there is none. Returns at least one, unless
+    /// `max` is 0.
     ///
     /// The messages are taken together: if this process is killed before all are copied, others get them. They are committed
     /// one after another right before this returns.
@@ -332,23 +325,21 @@ impl<T: Message> Queue<T> {
     /// [`GetError`]. A message that cannot be decoded is an error only if it comes first.
     pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
         let got = self
-            .core
-            .wait_to_get(self.wait, Deadline::NEVER, || self.core.try_get_many(max));
-        got.map_err(|unmet| match unmet {
-            Unmet::Error(e) => *e,
-            Unmet::GaveUp => unreachable!("a wait without a deadline does not give up"),
-        })
+            .inner
+            .wait_to_get(self.wait, Deadline::NEVER, || self.inner.try_get_many(max));
+        got.map_err(without_deadline)
     }
 
-    /// Gets up to `max` of the oldest messages that are there now.
+    /// Gets up to `max` of the oldest messages that are there now, but at most 1024.
     ///
     /// # Errors
     ///
     /// [`TryGetError`], also if there is no message.
     pub fn try_get_many(&self, max: usize) -> Result<Vec<T>, TryGetError> {
-        self.core
+        self.inner
             .try_get_many(max)
-            .or_else(|unmet| self.core.retry(unmet, || self.core.try_get_many(max)))
+            .or_else(|unmet| self.inner.retry(unmet, || self.inner.try_get_many(max)))
+            .map_err(not_now)
     }
 
     /// A copy of the oldest message, which stays. Never blocks.
@@ -357,26 +348,13 @@ impl<T: Message> Queue<T> {
     ///
     /// [`TryGetError`].
     pub fn peek(&self) -> Result<T, TryGetError> {
-        let core = &*self.core;
-        core.check().map_err(|e| TryGetError::Failed(*e))?;
-        let mut bytes = Vec::new();
-        let is_closed = core.ring.is_closed();
-        let peeked = core.ring.peek(&mut bytes);
-        core.check().map_err(|e| TryGetError::Failed(*e))?;
-        match peeked {
-            Ok(true) => {
-                let mut one = Vec::with_capacity(1);
-                T::decode(Received::Owned(bytes), &mut one)?;
-                one.pop().ok_or(TryGetError::Empty)
-            }
-            Ok(false) if is_closed => match core.ring.is_drained() {
-                Ok(true) => Err(TryGetError::Closed),
-                Ok(false) => Err(TryGetError::Empty),
-                Err(damage) => Err(TryGetError::Failed(*core.remember(damage))),
-            },
-            Ok(false) => Err(TryGetError::Empty),
-            Err(damage) => Err(TryGetError::Failed(*core.remember(damage))),
-        }
+        let mut value = MaybeUninit::uninit();
+        // SAFETY: `peek` leaves a value there unless it fails.
+        let peeked = self
+            .inner
+            .peek(&mut value)
+            .map(|()| unsafe { value.assume_init() });
+        peeked.map_err(not_now)
     }
 
     /// The messages, as [`get`](Self::get) gets them, until the queue is closed and empty.
@@ -392,23 +370,20 @@ impl Queue<Bytes> {
     ///
     /// [`PutError`].
     pub fn put_slice(&self, bytes: &[u8]) -> Result<(), PutError<()>> {
-        let put = self.core.put(bytes, self.wait, Deadline::NEVER);
+        let put = self.inner.put(bytes, self.wait, Deadline::NEVER);
         put.map_err(|refused| PutError::new((), refused))
     }
 
-    /// As [`get`](Self::get), into the caller's buffer, whose old contents go. Returns the message's length.
+    /// As [`get`](Self::get), into the caller's buffer, whose old contents go, also on an error. Returns the message's length.
     ///
     /// # Errors
     ///
     /// [`GetError`].
     pub fn get_into(&self, buffer: &mut Vec<u8>) -> Result<usize, GetError> {
-        let got = self.core.wait_to_get(self.wait, Deadline::NEVER, || {
-            self.core.try_get_into(buffer)
-        });
-        got.map_err(|unmet| match unmet {
-            Unmet::Error(e) => *e,
-            Unmet::GaveUp => unreachable!("a wait without a deadline does not give up"),
-        })
+        match self.get_until(Deadline::NEVER, buffer) {
+            Ok(()) => Ok(buffer.len()),
+            Err(unmet) => Err(without_deadline(unmet)),
+        }
     }
 }
 
@@ -416,64 +391,64 @@ impl<T> Queue<T> {
     /// How many messages are in the queue. Exact while nobody puts or gets. Takes time in proportion to the capacity.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.core.ring.len()
+        self.inner.ring.len()
     }
 
-    /// Whether a get would find nothing now.
+    /// Whether a get would find nothing now. Takes time in proportion to the capacity where gets overtook one another.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.core.ring.is_empty()
+        self.inner.ring.is_empty()
     }
 
     /// Whether a put would find no room for a short message now.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.core.ring.is_full().unwrap_or(false)
+        self.inner.ring.is_full().unwrap_or(false)
     }
 
     /// How many messages the queue holds at the most.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.core.ring.geometry().capacity
+        self.inner.ring.geometry().capacity
     }
 
     /// Bytes for messages that do not fit into a cell.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.core.ring.geometry().slab.bytes()
+        self.inner.ring.geometry().slab.bytes()
     }
 
     /// The longest message that the queue takes, in encoded bytes.
     #[must_use]
     pub fn max_message_bytes(&self) -> usize {
-        self.core.ring.geometry().most_bytes()
+        self.inner.ring.geometry().most_bytes()
     }
 
     /// Closes the queue for all processes: puts fail from now on, gets drain what is there and then say Closed. Closing
     /// twice is fine.
     pub fn close(&self) {
-        self.core.ring.close();
+        self.inner.ring.close();
     }
 
     /// Whether the queue is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.core.ring.is_closed()
+        self.inner.ring.is_closed()
     }
 
     /// The queue's name; `None` if it is anonymous.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.core.object.name()
+        self.inner.object.name()
     }
 
     /// Removes the queue's name. Who has the queue open keeps it; its memory is freed with the last of them.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if the name is gone or means another object by now.
+    /// [`Error::NotFound`](crate::Error::NotFound) if the name is gone or means another object by now.
     pub fn unlink(&self) -> Result<()> {
-        self.core.object.unlink()
+        self.inner.object.unlink()
     }
 
     /// Looks for dead participants now and repairs what they left. Returns how many there were. Waiting and attaching do
@@ -481,9 +456,9 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`].
+    /// [`Error::Corrupt`](crate::Error::Corrupt).
     pub fn sweep(&self) -> Result<u32> {
-        self.core.object.sweep()
+        self.inner.object.sweep()
     }
 
     /// What blocking calls on this handle do before they sleep.
@@ -492,355 +467,20 @@ impl<T> Queue<T> {
     }
 }
 
-/// Why there is no message. Small, as [`Refused`] is.
-#[derive(Debug)]
-enum Unmet {
-    GaveUp,
-    Error(Box<GetError>),
-}
-
-impl From<GetError> for Unmet {
-    #[cold]
-    fn from(e: GetError) -> Self {
-        Self::Error(Box::new(e))
+fn not_now(unmet: Unmet) -> TryGetError {
+    match unmet {
+        Unmet::GaveUp | Unmet::BeingPut => TryGetError::Empty,
+        Unmet::Error(e) => (*e).into(),
     }
 }
 
-impl From<Box<Error>> for Unmet {
-    #[cold]
-    fn from(e: Box<Error>) -> Self {
-        GetError::Failed(*e).into()
-    }
-}
-
-impl Core {
-    #[inline]
-    fn try_put(&self, bytes: &[u8]) -> Result<(), Refused> {
-        let me = self.ready().map_err(Refused::Failed)?;
-        match self.ring.try_put(me, bytes) {
-            Ok(()) => self.check_whole().map_err(Refused::Failed),
-            Err(refusal) => Err(self.refused(refusal, bytes.len())),
+fn without_deadline(unmet: Unmet) -> GetError {
+    match unmet {
+        Unmet::Error(e) => *e,
+        Unmet::GaveUp | Unmet::BeingPut => {
+            unreachable!("a wait without a deadline does not give up")
         }
     }
-
-    #[inline]
-    fn put(&self, bytes: &[u8], strategy: WaitStrategy, deadline: Deadline) -> Result<(), Refused> {
-        let me = self.ready().map_err(Refused::Failed)?;
-        match self.ring.try_put(me, bytes) {
-            Ok(()) => self.check_whole().map_err(Refused::Failed),
-            Err(PutRefusal::Full | PutRefusal::NoBlocks) => {
-                self.wait_to_put(bytes, strategy, deadline)
-            }
-            Err(refusal) => Err(self.refused(refusal, bytes.len())),
-        }
-    }
-
-    #[cold]
-    fn wait_to_put(
-        &self,
-        bytes: &[u8],
-        strategy: WaitStrategy,
-        deadline: Deadline,
-    ) -> Result<(), Refused> {
-        let gate = self.ring.gate();
-        let attempt = || match self.ready().map(|me| self.ring.try_put(me, bytes)) {
-            Ok(Ok(())) => Attempt::Done(self.check_whole().map_err(Refused::Failed)),
-            Ok(Err(PutRefusal::Full)) => Attempt::Blocked(&gate.space),
-            Ok(Err(PutRefusal::NoBlocks)) => Attempt::Blocked(&gate.blocks),
-            Ok(Err(refusal)) => Attempt::Done(Err(self.refused(refusal, bytes.len()))),
-            Err(e) => Attempt::Done(Err(Refused::Failed(e))),
-        };
-        let look = || {
-            self.object
-                .look()
-                .err()
-                .map(|e| Err(Refused::Failed(Box::new(e))))
-        };
-        let waiting = Waiting {
-            strategy,
-            patience: &self.put_patience,
-            deadline,
-        };
-        waiting.until(attempt, look).unwrap_or(Err(Refused::GaveUp))
-    }
-
-    /// Puts without telling anybody yet.
-    #[inline]
-    fn put_in_batch(&self, batch: &mut Option<Batch>, bytes: &[u8]) -> Result<(), Refused> {
-        let me = self.ready().map_err(Refused::Failed)?;
-        let now = batch.get_or_insert_with(|| Batch {
-            next: self.ring.tail(),
-            count: 0,
-        });
-        now.next = self
-            .ring
-            .put_at(me, now.next, bytes)
-            .map_err(|refusal| self.refused(refusal, bytes.len()))?;
-        now.count += 1;
-        self.check_whole().map_err(Refused::Failed)?;
-        if now.count == ANNOUNCE_EVERY {
-            self.ring.announce_puts(now.next, now.count);
-            now.count = 0;
-        }
-        Ok(())
-    }
-
-    fn finish_batch(&self, batch: Option<Batch>) {
-        if let Some(Batch {
-            next,
-            count: count @ 1..,
-        }) = batch
-        {
-            self.ring.announce_puts(next, count);
-        }
-    }
-
-    #[cold]
-    fn refused(&self, refusal: PutRefusal, len: usize) -> Refused {
-        match refusal {
-            PutRefusal::Full | PutRefusal::NoBlocks => Refused::GaveUp,
-            PutRefusal::Closed => Refused::Closed,
-            PutRefusal::TooLarge => Refused::TooLarge {
-                len,
-                max: self.ring.geometry().most_bytes(),
-            },
-            PutRefusal::Damage(damage) => Refused::Failed(self.remember(damage)),
-        }
-    }
-
-    #[inline]
-    fn try_get<T: Message>(&self) -> Result<T, Unmet> {
-        // Not an Option: the compiler copies those in pieces that wait for one another.
-        let mut value = MaybeUninit::uninit();
-        self.try_get_to(&mut value)?;
-        // SAFETY: `try_get_to` puts a value there unless it fails.
-        Ok(unsafe { value.assume_init() })
-    }
-
-    #[inline]
-    fn try_get_to<T: Message>(&self, to: &mut impl Place<T>) -> Result<(), Unmet> {
-        let me = self.ready()?;
-        let taken = self
-            .ring
-            .try_take(me)
-            .map_err(|refusal| self.unmet(refusal))?;
-        let mut claimed = Claimed {
-            ring: &self.ring,
-            taken: [taken],
-            is_committed: false,
-        };
-        let received = self.receive(me, &mut claimed.taken[0], to)?;
-        self.deliver(claimed)?;
-        received.map_err(Unmet::from)
-    }
-
-    /// The value of a claimed message; what makes it unusable is the inner error.
-    #[inline]
-    fn receive<T: Message>(
-        &self,
-        me: Owner,
-        taken: &mut Taken,
-        to: &mut impl Place<T>,
-    ) -> Result<Result<(), GetError>, Box<Error>> {
-        let mut short = [0; MOST_INLINE];
-        let mut large = Vec::new();
-        let received = match self.ring.read_short(me, taken, &mut short, &mut large) {
-            Ok(Some(length)) => Received::Borrowed(&short[..length]),
-            Ok(None) => Received::Owned(large),
-            Err(damage) => return Err(self.remember(damage)),
-        };
-        Ok(T::decode(received, to).map_err(GetError::Decode))
-    }
-
-    fn try_get_into(&self, buffer: &mut Vec<u8>) -> Result<usize, Unmet> {
-        let me = self.ready()?;
-        let taken = self
-            .ring
-            .try_take(me)
-            .map_err(|refusal| self.unmet(refusal))?;
-        let mut claimed = Claimed {
-            ring: &self.ring,
-            taken: [taken],
-            is_committed: false,
-        };
-        buffer.clear();
-        let read = self.ring.read(me, &mut claimed.taken[0], buffer);
-        read.map_err(|damage| self.remember(damage))?;
-        self.deliver(claimed)?;
-        Ok(buffer.len())
-    }
-
-    fn try_get_many<T: Message>(&self, max: usize) -> Result<Vec<T>, Unmet> {
-        let me = self.ready()?;
-        let max = max.min(self.ring.geometry().capacity);
-        let mut claimed = Claimed {
-            ring: &self.ring,
-            taken: Vec::new(),
-            is_committed: false,
-        };
-        let mut values = Vec::new();
-        let mut from = self.ring.head();
-        while claimed.taken.len() < max {
-            let taken = match self.ring.take_from(me, from) {
-                Ok(taken) => taken,
-                Err(GetRefusal::Empty | GetRefusal::Closed) if !claimed.taken.is_empty() => break,
-                Err(refusal) => return Err(self.unmet(refusal)),
-            };
-            from = self.ring.behind(&taken, from);
-            claimed.taken.push(taken);
-            let last = claimed.taken.len() - 1;
-            if let Err(e) = self.receive(me, &mut claimed.taken[last], &mut values)? {
-                return self.report(e, claimed).map(|()| values);
-            }
-        }
-        self.deliver(claimed)?;
-        Ok(values)
-    }
-
-    /// Ends a batch whose last message cannot be decoded. That is an error if it is the only one; otherwise the next get
-    /// finds it first, and reports it.
-    #[cold]
-    fn report(&self, e: GetError, mut claimed: Claimed<'_, Vec<Taken>>) -> Result<(), Unmet> {
-        let is_only_one = claimed.taken.len() == 1;
-        if !is_only_one && let Some(last) = claimed.taken.pop() {
-            self.ring
-                .put_back(&last)
-                .map_err(|damage| self.remember(damage))?;
-        }
-        self.deliver(claimed)?;
-        if is_only_one { Err(e.into()) } else { Ok(()) }
-    }
-
-    /// Commits gets.
-    #[inline]
-    fn deliver<S: AsRef<[Taken]>>(&self, mut claimed: Claimed<'_, S>) -> Result<(), Box<Error>> {
-        claimed.is_committed = true;
-        let taken = claimed.taken.as_ref();
-        let done = taken.iter().try_for_each(|one| self.ring.finish(one));
-        let done = done.and_then(|()| self.ring.announce_gets(taken));
-        done.map_err(|damage| self.remember(damage))?;
-        self.check_whole()
-    }
-
-    #[inline]
-    fn wait_to_get<R>(
-        &self,
-        strategy: WaitStrategy,
-        deadline: Deadline,
-        mut attempt: impl FnMut() -> Result<R, Unmet>,
-    ) -> Result<R, Unmet> {
-        match attempt() {
-            Err(Unmet::GaveUp) => {}
-            met => return met,
-        }
-        let items = &self.ring.gate().items;
-        let attempt = || match attempt() {
-            Err(Unmet::GaveUp) => Attempt::Blocked(items),
-            met => Attempt::Done(met),
-        };
-        let look = || self.object.look().err().map(|e| Err(Box::new(e).into()));
-        let waiting = Waiting {
-            strategy,
-            patience: &self.get_patience,
-            deadline,
-        };
-        waiting.until(attempt, look).unwrap_or(Err(Unmet::GaveUp))
-    }
-
-    /// What a get that does not wait does when there was nothing: perhaps a dead process holds something back.
-    #[cold]
-    fn retry<R>(
-        &self,
-        unmet: Unmet,
-        again: impl FnOnce() -> Result<R, Unmet>,
-    ) -> Result<R, TryGetError> {
-        let retried = match unmet {
-            Unmet::GaveUp if self.found_dead() => again(),
-            unmet => Err(unmet),
-        };
-        retried.map_err(|unmet| match unmet {
-            Unmet::GaveUp => TryGetError::Empty,
-            Unmet::Error(e) => (*e).into(),
-        })
-    }
-
-    /// Looks for the dead, unless somebody did lately. What makes that fail is found by the next call.
-    #[cold]
-    fn found_dead(&self) -> bool {
-        self.object.look().is_ok_and(|found| found > 0)
-    }
-
-    #[cold]
-    fn unmet(&self, refusal: GetRefusal) -> Unmet {
-        match refusal {
-            GetRefusal::Empty => Unmet::GaveUp,
-            GetRefusal::Closed => GetError::Closed.into(),
-            GetRefusal::Damage(damage) => self.remember(damage).into(),
-        }
-    }
-
-    /// This process's place among the participants, unless the queue is known to be damaged.
-    #[inline]
-    fn ready(&self) -> Result<Owner, Box<Error>> {
-        self.check()?;
-        match self.object.owner() {
-            Some(me) => Ok(me),
-            None => self.object.attach().map_err(Box::new),
-        }
-    }
-
-    #[inline]
-    fn check(&self) -> Result<(), Box<Error>> {
-        if let Some(&damage) = self.damage.get() {
-            return Err(self.remember(damage));
-        }
-        self.check_whole()
-    }
-
-    /// Whether what was just done was done to shared memory.
-    #[inline]
-    fn check_whole(&self) -> Result<(), Box<Error>> {
-        if self.cut.load(Ordering::Relaxed) {
-            Err(self.remember(CUT))
-        } else {
-            Ok(())
-        }
-    }
-
-    #[cold]
-    fn remember(&self, damage: Damage) -> Box<Error> {
-        Box::new(self.damage.get_or_init(|| damage).of(self.object.label()))
-    }
-}
-
-/// Messages that are claimed and not committed. Dropped so, by an error or by a panic of the message's own code, they are
-/// left to the next get: nobody would take them from a living process.
-#[derive(Debug)]
-struct Claimed<'a, S: AsRef<[Taken]>> {
-    ring: &'a Ring,
-    taken: S,
-    is_committed: bool,
-}
-
-impl<S: AsRef<[Taken]>> Drop for Claimed<'_, S> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.is_committed {
-            return;
-        }
-        for taken in self.taken.as_ref() {
-            // Fails only for a position that was never claimed.
-            let _ = self.ring.put_back(taken);
-        }
-    }
-}
-
-/// Puts that others do not know of yet.
-#[derive(Debug)]
-struct Batch {
-    /// The position behind the last one.
-    next: u64,
-    count: u32,
 }
 
 /// The messages of a [`Queue`] until it is closed and empty; from [`Queue::iter`].
@@ -870,7 +510,7 @@ impl<'a, T: Message> IntoIterator for &'a Queue<T> {
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
         Self {
-            core: Arc::clone(&self.core),
+            inner: Arc::clone(&self.inner),
             wait: self.wait,
             _message: PhantomData,
         }
@@ -880,7 +520,7 @@ impl<T> Clone for Queue<T> {
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")
-            .field("object", &self.core.object.label())
+            .field("object", &self.inner.object.label())
             .finish_non_exhaustive()
     }
 }
@@ -888,7 +528,7 @@ impl<T> fmt::Debug for Queue<T> {
 impl<T> serde::Serialize for Queue<T> {
     /// Encodes what another process needs to attach: the path, and a way through this process in case the name is gone.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.core.object.ticket().serialize(serializer)
+        self.inner.object.ticket().serialize(serializer)
     }
 }
 

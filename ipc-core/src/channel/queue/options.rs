@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Queue,
-    geometry::{self, Geometry, MOST_INLINE},
+    geometry::{self, CELL_OVERHEAD, Geometry, LEAST_CELL, LINE, MOST_INLINE},
     ring::Ring,
 };
 use crate::{
@@ -29,9 +29,6 @@ const MOST_PARTICIPANTS: u32 = 16_000;
 const _: () = assert!(MOST_PARTICIPANTS <= MAX_PARTICIPANTS);
 /// How often opening or creating may lose to others who create and remove.
 const RACES: u32 = 100;
-/// Bytes of a cell beside the message.
-const CELL_HEAD: usize = 16;
-const CACHE_LINE: usize = 64;
 
 /// Settings for a [`Queue`], from [`Queue::options`].
 ///
@@ -97,8 +94,9 @@ impl<T: Message> QueueOptions<T> {
         self
     }
 
-    /// The longest message that a cell carries itself, up to 248 bytes. Longer ones cost blocks of
-    /// [`memory`](Self::memory). Rounded up to fill cache lines. Default: 240; for [`Plain`](crate::Plain) types their size.
+    /// The longest message that a cell carries itself, up to 232 bytes. Longer ones cost blocks of
+    /// [`memory`](Self::memory). Rounded up to 104, 168 or 232. Default: 232; for [`Plain`](crate::Plain) types
+    /// their size, if that is less.
     pub fn inline_bytes(mut self, bytes: usize) -> Self {
         self.inline_bytes = Some(bytes);
         self
@@ -239,15 +237,15 @@ impl<T: Message> QueueOptions<T> {
             );
         }
         if self.inline_bytes.is_some_and(|n| n > MOST_INLINE) {
-            return bad("inline_bytes", "a cell carries at most 248 bytes");
+            return bad("inline_bytes", "a cell carries at most 232 bytes");
         }
         let inline = self
             .inline_bytes
             .or(T::FIXED)
-            .unwrap_or(MOST_INLINE - 8)
+            .unwrap_or(MOST_INLINE)
             .min(MOST_INLINE);
-        let inline_bytes =
-            ((CELL_HEAD + inline).next_multiple_of(CACHE_LINE) - CELL_HEAD).min(MOST_INLINE);
+        let cell = (CELL_OVERHEAD + inline).next_multiple_of(LINE);
+        let inline_bytes = cell.max(LEAST_CELL) - CELL_OVERHEAD;
         let memory = self.memory.unwrap_or_else(|| match T::FIXED {
             Some(length) if length <= inline_bytes => 0,
             Some(length) => length.saturating_mul(self.capacity),

@@ -1,16 +1,15 @@
 //! The producer's side of the ring.
 
 use super::{
-    cell::{Ctl, Pass, State},
-    geometry::HEAD_WORDS,
+    cell::{Cell, Ctl, Pass, Seen, State},
     ring::{IN_SLAB, Ring},
 };
 use crate::{
     error::Damage,
     object::participant::Owner,
     os::copy,
-    prim::{self, Acquire, Relaxed, Release},
-    slab::{AllocError, Chain, Owned},
+    prim::{self, Relaxed, Release},
+    slab::{AllocError, Chain, Slab},
 };
 
 /// Why a put did not happen.
@@ -18,6 +17,8 @@ use crate::{
 pub(crate) enum PutRefusal {
     /// Every cell is taken.
     Full,
+    /// Every cell is taken, but the oldest message is being got. Its consumer may not see that somebody goes to sleep now.
+    BeingGot,
     /// The memory for large messages is taken.
     NoBlocks,
     Closed,
@@ -35,28 +36,48 @@ impl From<Damage> for PutRefusal {
 #[derive(Debug)]
 enum Parcel<'a> {
     Inline(&'a [u8]),
-    Large(Chain, Owned),
+    Large(&'a Slab, Chain),
 }
 
 impl Ring {
     /// Puts one message and wakes who waits for it.
     pub(crate) fn try_put(&self, me: Owner, message: &[u8]) -> Result<(), PutRefusal> {
-        let after = self.put_at(me, self.tail.0.load(Relaxed), message)?;
+        let after = self.put_at(me, self.tail(), message)?;
         self.announce_puts(after, 1);
         Ok(())
     }
 
-    /// Puts one message at the first free position from `from` on. Returns the position behind it, from which the next
-    /// one may start. [`Self::announce_puts`] must follow.
+    /// Puts one short message at `from`, which is probably free, and without a look at anything else. Returns the position
+    /// behind it, from which the next one may start. [`Self::announce_puts`] must follow.
     #[inline]
+    pub(crate) fn put_next(&self, me: Owner, from: u64, message: &[u8]) -> Option<u64> {
+        let after = self.fill_next(me, from, message)?;
+        self.commit(me, from).ok()?;
+        Some(after)
+    }
+
+    /// As [`Self::put_next`], but for the commit: the message exists only once [`Self::commit`] was called for `from`.
+    #[inline]
+    pub(crate) fn fill_next(&self, me: Owner, from: u64, message: &[u8]) -> Option<u64> {
+        if message.len() > self.geometry.inline_bytes || self.is_closed() {
+            return None;
+        }
+        // Without a look first, which would fetch the line twice.
+        let cell = self.claim_at(me, from)?;
+        self.fill(from, cell, &Parcel::Inline(message))
+            .then(|| self.next(from))
+    }
+
+    /// As [`Self::put_next`], at the first free position from `from` on, and of any length.
+    #[inline(never)]
     pub(crate) fn put_at(&self, me: Owner, from: u64, message: &[u8]) -> Result<u64, PutRefusal> {
-        if self.gate().closed.load(Relaxed) != 0 {
+        if self.is_closed() {
             return Err(PutRefusal::Closed);
         }
-        if message.len() <= self.geometry.inline_bytes {
-            return self.post(me, from, &Parcel::Inline(message));
+        if message.len() > self.geometry.inline_bytes {
+            return self.put_large(me, from, message);
         }
-        self.put_large(me, from, message)
+        self.post(me, from, &Parcel::Inline(message))
     }
 
     #[cold]
@@ -66,132 +87,175 @@ impl Ring {
             .as_ref()
             .filter(|s| message.len() <= s.geometry().bytes())
             .ok_or(PutRefusal::TooLarge)?;
-        if self.is_full()? {
-            return Err(PutRefusal::Full); // before copying what would have to be thrown away
-        }
+        self.look_for_room(from)?; // before copying what would have to be thrown away
         let (chain, owned) = slab.store(me, message).map_err(|e| match e {
             AllocError::Full => {
                 // Whoever woke us did so for a cell, which we leave to another.
-                self.pass_space_on(self.tail());
+                self.pass_space_on();
                 PutRefusal::NoBlocks
             }
             AllocError::Damage(damage) => PutRefusal::Damage(damage),
         })?;
-        let parcel = Parcel::Large(chain, owned);
-        let posted = self.post(me, from, &parcel);
-        if posted.is_err()
-            && let Parcel::Large(_, owned) = &parcel
-        {
-            slab.free(owned)?;
-            self.gate().blocks.wake_all(); // freeing ended in a read-modify-write
+        let posted = self.post(me, from, &Parcel::Large(slab, chain));
+        if posted.is_err() {
+            slab.free(&owned)?;
+            self.gate().blocks.wake(u32::MAX); // freeing ended in a read-modify-write
         }
         posted
     }
 
-    /// Claim, fill, commit.
+    /// Fills a claimed cell; or finds the queue closed, and leaves a tomb.
     #[inline]
-    fn post(&self, me: Owner, from: u64, parcel: &Parcel<'_>) -> Result<u64, PutRefusal> {
-        let position = self.claim_put(me, from)?;
-        let cell = self.cell(position)?;
-        prim::full_fence_after_rmw(); // O2, O4
-        if self.gate().closed.load(Relaxed) != 0 {
-            // Relaxed: nothing was written to this cell, and nothing ever will be.
-            cell[0].store(Ctl::tomb(self.lap(position)).0, Relaxed);
-            self.announce_puts(self.next(position), u32::MAX);
-            return Err(PutRefusal::Closed); // I4
+    fn fill(&self, position: u64, cell: Cell<'_>, parcel: &Parcel<'_>) -> bool {
+        if self.is_closed() {
+            self.bury(position, cell); // I4
+            return false;
         }
         self.witnesses.write(self.index(position));
         match parcel {
             Parcel::Inline(bytes) => {
-                cell[1].store(bytes.len() as u64, Relaxed);
-                copy::into_shared(&cell[HEAD_WORDS..], bytes);
+                copy::into_shared(cell.payload(), bytes);
+                cell.length().store(bytes.len() as u64, Relaxed);
             }
-            Parcel::Large(chain, _) => {
-                cell[1].store(chain.length as u64 | IN_SLAB, Relaxed);
-                cell[2].store(
-                    u64::from(chain.head) << 32 | u64::from(chain.generation),
-                    Relaxed,
-                );
-                if let Some(slab) = &self.slab {
-                    slab.set_place(*chain, position);
-                }
+            Parcel::Large(slab, chain) => {
+                let place = u64::from(chain.head) << 32 | u64::from(chain.generation);
+                cell.payload()[0].store(place, Relaxed);
+                cell.length().store(chain.length as u64 | IN_SLAB, Relaxed);
+                slab.set_place(*chain, position);
             }
         }
-        cell[0].store(Ctl::full(self.lap(position)).0, Release); // O1
+        true
+    }
+
+    /// Makes the message at a filled position exist.
+    #[inline]
+    pub(crate) fn commit(&self, me: Owner, position: u64) -> Result<(), Damage> {
+        let claim = Ctl::writing(self.lap(position), me);
+        self.cell(position)?.done().store(claim.0, Release); // O1
+        Ok(())
+    }
+
+    /// Claim, fill, commit.
+    fn post(&self, me: Owner, from: u64, parcel: &Parcel<'_>) -> Result<u64, PutRefusal> {
+        let (position, cell) = self.claim_put(me, from)?;
+        if !self.fill(position, cell, parcel) {
+            return Err(PutRefusal::Closed);
+        }
+        self.commit(me, position)?;
         Ok(self.next(position))
     }
 
-    /// WRITING at the first position from `from` on that is free.
-    #[inline]
-    pub(super) fn claim_put(&self, me: Owner, from: u64) -> Result<u64, PutRefusal> {
-        let lap = self.lap(from);
-        let cell = self.cell(from)?;
-        // Without a look first: a failed look would fetch the line twice.
-        let claim =
-            cell[0].compare_exchange(Ctl::free(lap).0, Ctl::writing(lap, me).0, Release, Relaxed); // O3
-        if claim.is_ok() {
-            Ok(from)
-        } else {
-            self.search_put(me, from)
-        }
+    /// Gives up a claimed cell.
+    #[cold]
+    fn bury(&self, position: u64, cell: Cell<'_>) {
+        let tomb = Ctl::tomb(self.lap(position));
+        // Relaxed: nothing was written to this cell, and nothing ever will be.
+        cell.ctl().store(tomb.0, Relaxed);
+        self.announce_puts(self.next(position), u32::MAX);
     }
 
-    #[cold]
-    fn search_put(&self, me: Owner, from: u64) -> Result<u64, PutRefusal> {
+    /// WRITING at `position`, if it is free.
+    #[inline]
+    fn claim_at(&self, me: Owner, position: u64) -> Option<Cell<'_>> {
+        let lap = self.lap(position);
+        let cell = self.cell(position).ok()?;
+        let (free, mine) = (Ctl::free(lap), Ctl::writing(lap, me));
+        cell.ctl()
+            .compare_exchange(free.0, mine.0, Release, Relaxed)
+            .ok()?; // O3
+        prim::full_fence_after_rmw(); // O2, O3, O4, W1
+        Some(cell)
+    }
+
+    /// WRITING at the first position from `from` on that is free.
+    pub(super) fn claim_put(&self, me: Owner, from: u64) -> Result<(u64, Cell<'_>), PutRefusal> {
         let mut position = from;
         for _ in 0..self.budget() {
-            let lap = self.lap(position);
-            let cell = self.cell(position)?;
-            let seen = Ctl(cell[0].load(Acquire)); // O3
-            let state = seen.state().ok_or(Damage("a cell is in no known state"))?;
-            match (seen.pass(lap), state) {
-                (Pass::Same, State::Free) => {
-                    let mine = Ctl::writing(lap, me);
-                    if cell[0]
-                        .compare_exchange(seen.0, mine.0, Release, Relaxed)
-                        .is_ok()
-                    {
-                        return Ok(position); // O3
-                    }
-                }
-                (Pass::Same | Pass::Later, _) => {
-                    let next = self.next(position);
-                    self.advance(&self.tail.0, position, next);
-                    position = next.max(self.tail.0.load(Relaxed));
-                }
-                (Pass::Previous, State::Tomb) => self.clear_tomb(cell, seen),
-                (Pass::Previous, State::Free) | (Pass::Impossible, _) => {
-                    return Err(Damage("the put counter is ahead of the cells").into());
-                }
-                (Pass::Previous, _) => return Err(PutRefusal::Full),
+            if let Some(cell) = self.claim_at(me, position) {
+                return Ok((position, cell));
+            }
+            let (at, seen, room) = self.first_unclaimed(position)?;
+            position = at;
+            match room {
+                Room::Free => {}
+                Room::Tomb => self.clear_tomb(self.cell(at)?, seen),
+                Room::BeingGot => return Err(PutRefusal::BeingGot),
+                Room::Taken => return Err(PutRefusal::Full),
             }
         }
         Err(Damage("the put counter never meets a cell").into())
     }
 
+    /// The first position from `from` on that no producer has claimed, what its cell was seen to be, and what that means.
+    pub(super) fn first_unclaimed(&self, from: u64) -> Result<(u64, Ctl, Room), Damage> {
+        let mut position = from;
+        for _ in 0..self.budget() {
+            let lap = self.lap(position);
+            let Seen { ctl: seen, state } = self.cell(position)?.look()?;
+            let room = match (seen.pass(lap), state) {
+                (Pass::Same, State::Free) => Room::Free,
+                (Pass::Same, _) => {
+                    position = self.next(position);
+                    continue;
+                }
+                (Pass::Later, _) => {
+                    position = self.claimed_before(position, seen);
+                    continue;
+                }
+                (Pass::Previous, State::Tomb) => Room::Tomb,
+                (Pass::Previous, State::Reading) => Room::BeingGot,
+                (Pass::Previous, State::Free) | (Pass::Impossible, _) => {
+                    return Err(Damage("the put counter is ahead of the cells"));
+                }
+                (Pass::Previous, _) => Room::Taken,
+            };
+            return Ok((position, seen, room));
+        }
+        Err(Damage("the put counter never meets a cell"))
+    }
+
+    /// A position behind `position` before which all are claimed, as its cell was seen in a later lap: a producer has
+    /// claimed it in the lap before that, hence all before it (I1).
+    fn claimed_before(&self, position: u64, seen: Ctl) -> u64 {
+        let ahead = seen.laps_ahead_of(self.lap(position)).saturating_sub(1);
+        self.next(position.wrapping_add(ahead << self.shift))
+    }
+
+    /// Whether a put of a short message would find a cell.
+    pub(super) fn look_for_room(&self, from: u64) -> Result<(), PutRefusal> {
+        match self.first_unclaimed(from)? {
+            (_, _, Room::Free | Room::Tomb) => Ok(()),
+            (_, _, Room::BeingGot) => Err(PutRefusal::BeingGot),
+            (_, _, Room::Taken) => Err(PutRefusal::Full),
+        }
+    }
+
     /// Makes finished puts known: they end before position `after`, and `count` of them were made.
     #[inline]
     pub(crate) fn announce_puts(&self, after: u64, count: u32) {
-        self.tail.0.fetch_max(after, Relaxed); // O3: released by the fence of O4. Also the fence before waking
-        self.gate().items.wake(count);
+        Self::raise(&self.tail.0, after); // O3: after the claims' fence
+        self.gate().items.wake_of_claim(count); // W1: with the fence of the claims
         if self.gate().space.has_sleepers() {
-            self.pass_space_on(after);
+            self.pass_space_on();
         }
     }
 
     /// A producer that was woken and leaves a free cell behind wakes the next one.
     #[cold]
-    fn pass_space_on(&self, position: u64) {
-        if self.gate().space.has_sleepers() && self.is_free_at(position) {
-            self.gate().space.wake(1);
+    fn pass_space_on(&self) {
+        if self.gate().space.has_sleepers() && self.look_for_room(self.tail()).is_ok() {
+            self.gate().space.wake_of_claim(1);
         }
     }
+}
 
-    fn is_free_at(&self, position: u64) -> bool {
-        let lap = self.lap(position);
-        self.cell(position).is_ok_and(|cell| {
-            let seen = Ctl(cell[0].load(Relaxed));
-            seen == Ctl::free(lap) || seen == Ctl::tomb(lap.wrapping_sub(1))
-        })
-    }
+/// What the first unclaimed cell says of the room in the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Free,
+    /// Free, once somebody clears it.
+    Tomb,
+    /// Its last message is being got.
+    BeingGot,
+    Taken,
 }

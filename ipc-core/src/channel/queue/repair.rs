@@ -1,27 +1,30 @@
 //! What survivors do with the cells of the dead.
 
 use super::{
-    cell::{Ctl, Pass, State},
+    cell::{Ctl, Pass, Seen, State},
     ring::Ring,
 };
 use crate::{
     error::Damage,
     object::participant::{Dead, Repair},
-    prim::{Acquire, Relaxed, Release},
+    prim::{Relaxed, Release},
 };
 
 impl Repair for Ring {
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
         let mut has_orphans = false;
-        for word in self.ctls() {
-            let seen = Ctl(word.load(Acquire)); // O7: before `still`
-            let next = match seen.state() {
-                Some(State::Orphan) => {
+        for cell in self.all_cells() {
+            // O7: before `still`. Of no known state: left as it is, and found by who uses it.
+            let Ok(Seen { ctl: seen, state }) = cell.look() else {
+                continue;
+            };
+            let next = match state {
+                State::Orphan => {
                     has_orphans = true; // perhaps of a sweeper that died before it counted (I3)
                     continue;
                 }
-                Some(State::Writing) if seen.is_claimed_by(dead.owner()) => Ctl::tomb(seen.lap()),
-                Some(State::Reading) if seen.is_claimed_by(dead.owner()) => seen.orphan(),
+                State::Writing if seen.is_claimed_by(dead.owner()) => Ctl::tomb(seen.lap()),
+                State::Reading if seen.is_claimed_by(dead.owner()) => seen.orphan(),
                 _ => continue,
             };
             if !dead.still() {
@@ -30,7 +33,9 @@ impl Repair for Ring {
             }
             // Whoever did it: each that may free the slot counts what it has seen (I3).
             has_orphans |= next.state() == Some(State::Orphan);
-            let _ = word.compare_exchange(seen.0, next.0, Release, Relaxed); // O8
+            let _ = cell
+                .ctl()
+                .compare_exchange(seen.0, next.0, Release, Relaxed); // O8
         }
         self.count_orphans(has_orphans);
         if let Some(slab) = &self.slab {
@@ -57,12 +62,11 @@ impl Ring {
     /// Whether the position refers to the chain that was published there.
     fn refers(&self, position: u64) -> bool {
         self.cell(position).is_ok_and(|cell| {
-            let seen = Ctl(cell[0].load(Acquire)); // O7: the slab asks `still` after this
-            seen.pass(self.lap(position)) == Pass::Same
-                && matches!(
-                    seen.state(),
-                    Some(State::Full | State::Reading | State::Orphan)
-                )
+            // O7: the slab asks `still` after this.
+            cell.look().is_ok_and(|seen| {
+                seen.ctl.pass(self.lap(position)) == Pass::Same
+                    && matches!(seen.state, State::Full | State::Reading | State::Orphan)
+            })
         })
     }
 }

@@ -12,10 +12,10 @@
 //!   └──────────┴──────────┴────────────────────────────────────────┴────────────────────┴────────────────┘
 //!     producers  consumers  who sleeps or closes                     owner of the claim
 //!
-//!   cell:  0      8              16
-//!          ┌──────┬──────────────┬─────────────────────────────────────────┐
-//!          │ ctl  │ length       │ payload, or head:32 | generation:32     │
-//!          └──────┴──────────────┴─────────────────────────────────────────┘
+//!   cell:  0     8                                        −16      −8
+//!          ┌─────┬────────────────────────────────────────┬────────┬──────┐
+//!          │ ctl │ payload, or head:32 | generation:32    │ length │ done │  128, 192 or 256 bytes
+//!          └─────┴────────────────────────────────────────┴────────┴──────┘
 //! ```
 //!
 //! A *position* counts messages since creation: `lap << shift | index`, with `index < capacity` and `1 << shift` the next
@@ -23,22 +23,25 @@
 //!
 //! # Invariants
 //!
-//! * I1. What a cell is, and for which position, is its [`Ctl`] alone. `head` and `tail` are hints that anyone advances:
-//!   every position before `tail` was claimed by a producer, every position before `head` was claimed by a consumer or
-//!   came to nothing. A put that has returned lies before `tail`.
+//! * I1. What a cell is, and for which position, is its [`Ctl`] and its done word alone. `head` and `tail` are hints: every
+//!   position before `tail` was claimed by a producer, every position before `head` was claimed by a consumer or came to
+//!   nothing. They may lag, and even go back, but never too far ahead. Producers claim the first position that is free, so
+//!   before a claimed one all are claimed.
 //! * I2. Only the owner that `ctl` names writes the rest of the cell; when it is FULL, nobody does.
 //! * I3. ORPHAN cells may lie before `head`. A repair pass that made or saw one counts `orphans` up before the dead one's
-//!   slot is free. A look at every cell that began after some count and found none raises `orphans_done` to that count. Both
+//!   slot is free, and so does a get that is given up. A look at every cell that began after some count and found none raises `orphans_done` to that count. Both
 //!   only grow: while they differ, gets look for orphans first.
 //! * I4. No put succeeds after a get said Closed: a put looks at `closed` after its claim, a get before it looks at the cell.
 //!
 //! # Ordering
 //!
-//! * O1. `ctl` store(Release) FULL → `ctl` load or exchange(Acquire): the message is seen whole.
+//! * O1. `done` store(Release) → load(Acquire), or load and the fence behind the claim: the message is seen whole.
 //! * O2. `ctl` store(Release) FREE → `ctl` exchange WRITING and the fence of O4: the next message is written after the last
 //!   was read.
-//! * O3. claim(Release) → load(Acquire) by who moves `tail`(Release, or O4's fence) → `tail` load(Acquire) in `claim_past`: what was
-//!   finished before the claims that this tail covers is seen finished.
+//! * O3. Real time. What was claimed or finished before a put began is seen so by who sees that put finished. The put began
+//!   behind it: at a `tail` that was stored after the fence of some claim, or behind cells that it walked over
+//!   (load(Acquire) of their claims(Release)). It then claims, fences, and stores `done`(Release). So who looks at a cell
+//!   after it saw a later one finished (load(Acquire)) sees whether it was first.
 //! * O4. A put claims, fences and looks at `closed`; a get looks at `closed`, fences and looks at every cell. One of the two
 //!   sees the other (I4).
 //! * O5. `orphans` fetch_add(Release) → load(Acquire): who sees the count sees the cell.
@@ -46,42 +49,43 @@
 //!   in between.
 //! * O7. `ctl` load(Acquire) → `Dead::still`: what a later participant of the slot wrote is not taken for the dead one's
 //!   (I3 of the participants).
-//! * O8. TOMB and ORPHAN are stored with Release, for O2: what the dead wrote or read comes before the next write.
+//! * O8. A sweeper's TOMB, and every ORPHAN, is written with Release, for O2: what the dead wrote or read comes before the next write.
 //!
-//! `head` and `tail` are otherwise Relaxed (hints). The commit is a store, not an exchange: nobody but a repairer changes
-//! a claimed cell, and a repairer has proof that its owner is dead. The fence that waking needs comes free with the
-//! read-modify-write that moves the hint next.
+//! `head` and `tail` are Relaxed, and stored: an exchange costs as much as the rest of a put. The commit is a store as well:
+//! nobody but a repairer changes a claimed cell, and a repairer has proof that its owner is dead. So the claim is the only
+//! read-modify-write of a put or get of a short message, and its fence serves O2 to O4 and the sleepers: see `object/wait`, W1.
 //!
 //! # If a process dies
 //!
 //! | killed | left behind | who goes on |
 //! |---|---|---|
 //! | before its claim | at most blocks of its own | the sweep frees them |
-//! | after the claim, before `tail` or `head` moved | a hint that lags | anyone who meets the cell moves it |
-//! | WRITING | a cell without a message | the sweep: TOMB; whoever meets it frees it |
-//! | after FULL, before waking | a message and sleepers | the sweep wakes all |
+//! | after the claim, before `tail` or `head` moved | a hint that lags | who meets the cell walks on |
+//! | WRITING, not done | a cell without a message | the sweep: TOMB; whoever meets it frees it |
+//! | after `done`, before waking | a message and sleepers | the sweep wakes all |
 //! | READING | a message half taken | the sweep: ORPHAN; the next get delivers it |
 //! | after FREE | it was delivered | the sweep frees the blocks |
 //!
-//! Gets pass over the cell of a *stopped* producer (`claim_past`). Producers that come round to the cell of any stopped
+//! Gets pass over the cell of a *stopped* producer (`take_past`). Producers that come round to the cell of any stopped
 //! process find the queue full until it goes on or dies.
 
 use std::sync::Arc;
 
 use super::{
-    cell::{Ctl, State},
+    cell::{Cell, Ctl, State},
     geometry::{self, Geometry},
 };
 use crate::{
     error::Damage,
     object::{participant::Repair, wait::WaitWord},
-    prim::{self, AtomicU32, AtomicU64, Relaxed, Release},
+    prim::{self, AtomicU32, AtomicU64, Relaxed},
     region::{CacheLine, One, OutOfBounds, Region, Shared, Span},
     slab::Slab,
 };
 
 /// Set in the length word when the payload is a chain of blocks.
 pub(super) const IN_SLAB: u64 = 1 << 63;
+
 /// Who sleeps on what, and what everybody must know. One line, read by all and rarely written.
 #[repr(C)]
 #[derive(Debug)]
@@ -90,7 +94,7 @@ pub(crate) struct Gate {
     pub(crate) items: WaitWord,
     pub(crate) space: WaitWord,
     pub(crate) blocks: WaitWord,
-    /// How often a repair pass left orphans behind, so far.
+    /// How often a repair pass, or a get that was given up, left orphans behind, so far.
     pub(super) orphans: AtomicU64,
     /// Up to which of these a look at every cell found none any more.
     pub(super) orphans_done: AtomicU64,
@@ -186,16 +190,18 @@ impl Ring {
 
     /// The cell that `position` falls on; a position from shared memory may fall beside all of them.
     #[inline]
-    pub(super) fn cell(&self, position: u64) -> Result<&[AtomicU64], Damage> {
+    pub(super) fn cell(&self, position: u64) -> Result<Cell<'_>, Damage> {
         let stride = self.geometry.stride();
         let start = self.index(position) * stride;
         self.cells
             .get(start..start + stride)
+            .and_then(Cell::new)
             .ok_or(Damage("a counter points beside the cells"))
     }
 
-    pub(super) fn ctls(&self) -> impl Iterator<Item = &AtomicU64> {
-        self.cells.iter().step_by(self.geometry.stride())
+    pub(super) fn all_cells(&self) -> impl Iterator<Item = Cell<'_>> {
+        let cells = self.cells.chunks_exact(self.geometry.stride());
+        cells.filter_map(Cell::new)
     }
 
     /// More steps than any walk over live counters takes; lies alone reach it.
@@ -213,17 +219,20 @@ impl Ring {
         self.head.0.load(Relaxed)
     }
 
-    /// Moves a hint by one; somebody else may have.
+    /// Moves a hint on. Who pauses between look and store moves it back (I1).
     #[inline]
-    pub(super) fn advance(&self, hint: &AtomicU64, from: u64, to: u64) {
-        let _ = hint.compare_exchange(from, to, Release, Relaxed); // O3
+    pub(super) fn raise(hint: &AtomicU64, to: u64) {
+        if hint.load(Relaxed) < to {
+            hint.store(to, Relaxed);
+        }
     }
 
     /// TOMB → FREE for the next pass.
     #[cold]
-    pub(super) fn clear_tomb(&self, cell: &[AtomicU64], seen: Ctl) {
+    pub(super) fn clear_tomb(&self, cell: Cell<'_>, seen: Ctl) {
         let free = Ctl::free(seen.lap().wrapping_add(1));
-        if cell[0]
+        if cell
+            .ctl()
             .compare_exchange(seen.0, free.0, Relaxed, Relaxed) // O2: goes on with the repairer's release
             .is_ok()
         {
@@ -245,7 +254,8 @@ impl Ring {
 
     /// Lets no further put succeed, in any process.
     pub(crate) fn close(&self) {
-        self.gate().closed.swap(1, Relaxed); // O4: the caller's own puts end in a fence
+        // Relaxed: a get that sees it sees the claims of the closer's puts, which fenced (O4).
+        self.gate().closed.swap(1, Relaxed);
         self.wake_all();
     }
 
@@ -253,11 +263,10 @@ impl Ring {
     #[cold]
     pub(super) fn is_drained(&self) -> Result<bool, Damage> {
         prim::full_fence(); // O4: between the look at `closed`, which the caller has had, and the look at the cells
-        for word in self.ctls() {
-            match Ctl(word.load(Relaxed)).state() {
-                Some(State::Free | State::Tomb) => {}
-                Some(_) => return Ok(false),
-                None => return Err(Damage("a cell is in no known state")),
+        for cell in self.all_cells() {
+            match cell.look()?.state {
+                State::Free | State::Tomb => {}
+                _ => return Ok(false),
             }
         }
         Ok(true)
@@ -265,18 +274,26 @@ impl Ring {
 
     /// Positions that producers have claimed since creation.
     pub(crate) fn claimed(&self) -> u64 {
-        let tail = self.tail.0.load(Relaxed);
-        let index = tail & ((1 << self.shift) - 1);
+        let hint = self.tail();
+        let tail = self
+            .first_unclaimed(hint)
+            .map_or(hint, |(position, ..)| position);
         self.lap(tail)
             .wrapping_mul(self.geometry.capacity as u64)
-            .wrapping_add(index)
+            .wrapping_add(self.index(tail) as u64)
     }
 
     /// Messages waiting to be delivered again.
     pub(crate) fn orphans(&self) -> usize {
-        self.ctls()
-            .filter(|w| Ctl(w.load(Relaxed)).state() == Some(State::Orphan))
+        self.all_states()
+            .filter(|&state| state == State::Orphan)
             .count()
+    }
+
+    /// What the cells are that are in a known state.
+    pub(super) fn all_states(&self) -> impl Iterator<Item = State> {
+        self.all_cells()
+            .filter_map(|cell| cell.look().ok().map(|seen| seen.state))
     }
 
     /// Bytes of the memory for large messages that are in use.
@@ -284,72 +301,5 @@ impl Ring {
         self.slab
             .as_ref()
             .map_or(0, |s| s.used() * s.geometry().block_bytes)
-    }
-}
-
-#[cfg(any(test, loom))]
-mod on_heap {
-    use super::*;
-    use crate::{
-        object::{
-            lifetime,
-            participant::{Owner, Participants, Probe},
-        },
-        region::Fresh,
-    };
-
-    impl Ring {
-        /// A ring and its participants, all attached, in private memory. A bit of `dead` kills one.
-        pub(crate) fn on_heap(
-            geometry: Geometry,
-            participants: u32,
-            dead: Arc<AtomicU64>,
-        ) -> (Self, Participants) {
-            let bytes = geometry::file_bytes(geometry, participants).unwrap();
-            let mut fresh = Fresh::on_heap(bytes).unwrap();
-            lifetime::place_header(&mut fresh, participants).unwrap();
-            geometry::place(&mut fresh, geometry, participants).unwrap();
-            let region = fresh.share();
-            let everybody = lifetime::header_of(&region, participants, Probe::Oracle(dead));
-            for slot in 0..participants {
-                everybody.occupy_for_model(slot, 1).unwrap();
-            }
-            (
-                Self::over(&region, geometry, participants).unwrap(),
-                everybody,
-            )
-        }
-
-        /// A put that got as far as its claim.
-        pub(crate) fn claim_for_model(&self, me: Owner) -> Option<u64> {
-            let position = self.claim_put(me, self.tail()).ok()?;
-            // Between claim and write, as in a real put; loom tells the two apart only by an access in between.
-            self.cell(position).ok()?[1].store(8, Relaxed);
-            self.witnesses.write(self.index(position));
-            Some(position)
-        }
-
-        /// The rest of that put, but for telling anybody.
-        pub(crate) fn fill_for_model(&self, position: u64, value: u64) {
-            let cell = self.cell(position).unwrap();
-            cell[1].store(8, Relaxed);
-            cell[2].store(value, Relaxed);
-            cell[0].store(Ctl::full(self.lap(position)).0, Release);
-        }
-
-        /// All of the rest of that put.
-        pub(crate) fn commit_for_model(&self, position: u64, value: u64) {
-            self.fill_for_model(position, value);
-            self.announce_puts(self.next(position), 1);
-        }
-
-        /// A large put that got as far as its blocks.
-        pub(crate) fn store_for_model(&self, me: Owner) -> bool {
-            self.slab.as_ref().unwrap().store(me, &[0; 16]).is_ok()
-        }
-
-        pub(crate) fn first_ctl_for_model(&self) -> Ctl {
-            Ctl(self.cells[0].load(crate::prim::Acquire))
-        }
     }
 }

@@ -4,7 +4,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::{cell::Ctl, geometry::Geometry, get::GetRefusal, put::PutRefusal, ring::Ring};
+use super::{
+    cell::{Ctl, State},
+    geometry::Geometry,
+    get::GetRefusal,
+    put::PutRefusal,
+    ring::Ring,
+};
 use crate::{
     error::Damage,
     object::participant::{Owner, Participants},
@@ -43,16 +49,11 @@ fn owner(slot: u32) -> Owner {
 
 impl World {
     fn put(&self, bytes: &[u8]) -> Result<(), PutRefusal> {
-        self.ring.try_put(owner(0), bytes)
+        self.ring.put_for_model(owner(0), bytes)
     }
 
     fn get(&self) -> Result<Vec<u8>, GetRefusal> {
-        let mut taken = self.ring.try_take(owner(1))?;
-        let mut out = Vec::new();
-        self.ring.read(owner(1), &mut taken, &mut out)?;
-        self.ring.finish(&taken)?;
-        self.ring.announce_gets(&[taken])?;
-        Ok(out)
+        self.ring.get_for_model(owner(1))
     }
 
     fn kill(&self, slot: u32) {
@@ -141,7 +142,7 @@ fn a_stopped_producer_holds_nobody_up() {
     for i in 0..3u8 {
         assert_eq!(w.get().unwrap(), [i]);
     }
-    assert_eq!(w.get(), Err(GetRefusal::Empty), "it may come yet");
+    assert_eq!(w.get(), Err(GetRefusal::BeingPut), "it may come yet");
     w.ring.commit_for_model(slow, 7);
     assert_eq!(w.get().unwrap(), 7u64.to_ne_bytes());
     for i in 0..4u8 {
@@ -156,8 +157,7 @@ fn a_dead_consumers_message_is_delivered_again_however_often_it_takes() {
     w.put(&[9; 2000]).unwrap();
     w.put(b"next").unwrap();
     for _ in 0..20 {
-        let mut taken = w.ring.try_take(owner(2)).unwrap();
-        w.ring.read(owner(2), &mut taken, &mut Vec::new()).unwrap();
+        w.ring.read_for_model(owner(2)).unwrap();
         w.kill(2);
     }
     assert_eq!(w.ring.orphans(), 1);
@@ -181,13 +181,22 @@ fn blocks_that_a_dead_producer_never_published_come_back() {
 #[test]
 fn a_cell_goes_through_its_states() {
     let w = world(1, 0);
-    assert_eq!(w.ring.first_ctl_for_model(), Ctl::free(0));
+    let seen = || {
+        let seen = w.ring.first_seen_for_model();
+        (seen.ctl, seen.state)
+    };
+    let writing = Ctl::writing(0, owner(2));
+    assert_eq!(seen(), (Ctl::free(0), State::Free));
     let claim = w.ring.claim_for_model(owner(2)).unwrap();
-    assert_eq!(w.ring.first_ctl_for_model(), Ctl::writing(0, owner(2)));
+    assert_eq!(seen(), (writing, State::Writing));
     w.ring.commit_for_model(claim, 1);
-    assert_eq!(w.ring.first_ctl_for_model(), Ctl::full(0));
+    assert_eq!(seen(), (writing, State::Full));
+    w.ring.read_for_model(owner(1)).unwrap();
+    assert_eq!(seen(), (writing.reading(owner(1)), State::Reading));
+    w.kill(1);
+    assert_eq!(seen().1, State::Orphan);
     w.get().unwrap();
-    assert_eq!(w.ring.first_ctl_for_model(), Ctl::free(1));
+    assert_eq!(seen(), (Ctl::free(1), State::Free));
 }
 
 /// A message whose own code panics when it is decoded.
@@ -244,8 +253,8 @@ fn a_closed_queue_is_not_drained_while_somebody_reads() {
     let w = world(4, 0);
     w.put(b"last").unwrap();
     w.ring.close();
-    w.ring.try_take(owner(2)).unwrap();
-    assert_eq!(w.get(), Err(GetRefusal::Empty), "the reader may die");
+    w.ring.take_for_model(owner(2)).unwrap();
+    assert_eq!(w.get(), Err(GetRefusal::BeingPut), "the reader may die");
     w.kill(2);
     assert_eq!(w.get().unwrap(), b"last");
     assert_eq!(w.get(), Err(GetRefusal::Closed));
@@ -264,20 +273,16 @@ fn a_look_leaves_the_message() {
 
 #[test]
 fn what_a_peer_made_up_is_reported_not_believed() {
-    let lie = |cell: u64| {
+    let lie = |ctl: u64| {
         let w = world(4, 4);
         w.put(b"truth").unwrap();
-        w.ring.cells[0].store(cell, Relaxed);
+        w.ring.cell(0).unwrap().ctl().store(ctl, Relaxed);
         w
     };
-    let unknown = lie(Ctl::full(0).0 | 7);
+    let unknown = lie(Ctl::free(0).0 | 7);
     assert!(matches!(unknown.get(), Err(GetRefusal::Damage(Damage(_)))));
-    let elsewhere = lie(Ctl::full(1 << 40).0);
-    assert_eq!(
-        elsewhere.get(),
-        Err(GetRefusal::Empty),
-        "that cell was consumed long ago, it says"
-    );
+    let elsewhere = lie(Ctl::free(1 << 40).0);
+    assert!(matches!(elsewhere.get(), Err(GetRefusal::Damage(_))));
 
     let w = world(3, 4);
     w.ring.tail.0.store(3, Relaxed); // beside the cells
@@ -285,7 +290,7 @@ fn what_a_peer_made_up_is_reported_not_believed() {
 
     let w = world(4, 4);
     w.put(&[0; 1000]).unwrap();
-    w.ring.cells[1].store(u64::MAX, Relaxed); // a length
+    w.ring.cell(0).unwrap().length().store(u64::MAX, Relaxed);
     assert!(matches!(w.get(), Err(GetRefusal::Damage(_))));
 }
 
@@ -341,8 +346,7 @@ proptest! {
                     }
                 }
                 Step::DieReading => {
-                    if let Ok(mut taken) = w.ring.try_take(owner(3)) {
-                        w.ring.read(owner(3), &mut taken, &mut Vec::new()).unwrap();
+                    if w.ring.read_for_model(owner(3)).is_ok() {
                         w.kill(3);
                         orphan = orphan.take().or_else(|| model.pop_front());
                     }

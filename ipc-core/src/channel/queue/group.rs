@@ -1,0 +1,87 @@
+//! Several messages on their way in.
+
+use core::mem;
+
+use super::{errors::Refused, inner::Inner};
+use crate::object::participant::Owner;
+
+/// How many puts become visible together, at the most. Groups of 8 gain nothing over single puts where the consumer follows
+/// close behind; of more than 32, little over 32.
+const GROUP: usize = 32;
+
+/// Puts that become visible together: cells that are filled one by one and then committed in a row, so that a consumer
+/// that follows close behind does not take a cache line away in the middle of each put. Dropped, it commits what it has.
+#[derive(Debug)]
+pub(super) struct Group<'a> {
+    inner: &'a Inner,
+    /// Who filled the cells.
+    me: Option<Owner>,
+    filled: [u64; GROUP],
+    count: usize,
+    /// The position behind the last one.
+    next: u64,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(inner: &'a Inner) -> Self {
+        Self {
+            inner,
+            me: None,
+            filled: [0; GROUP],
+            count: 0,
+            next: inner.ring.tail(),
+        }
+    }
+
+    /// Adds a message; at once visible if it is long, or not where it was expected to go.
+    #[inline]
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let me = self.inner.ready().map_err(Refused::Failed)?;
+        if self.count == GROUP || self.me != Some(me) {
+            self.commit()?;
+            self.me = Some(me);
+        }
+        match self.inner.ring.fill_next(me, self.next, bytes) {
+            Some(after) => {
+                self.filled[self.count] = self.next;
+                self.count += 1;
+                self.next = after;
+                Ok(())
+            }
+            None => self.put_at_once(me, bytes),
+        }
+    }
+
+    #[cold]
+    fn put_at_once(&mut self, me: Owner, bytes: &[u8]) -> Result<(), Refused> {
+        self.commit()?;
+        let ring = &self.inner.ring;
+        let put = ring.put_at(me, self.next, bytes);
+        let after = put.map_err(|refusal| self.inner.refused(refusal, bytes.len()))?;
+        ring.announce_puts(after, 1);
+        self.next = after;
+        self.inner.check_whole().map_err(Refused::Failed)
+    }
+
+    /// Makes the messages visible, in order, and wakes who waits for them.
+    pub(super) fn commit(&mut self) -> Result<(), Refused> {
+        let filled = mem::take(&mut self.count);
+        // A child that was forked by the caller's iterator leaves its parent's cells alone.
+        let Some(me) = self.me.filter(|&me| filled > 0 && self.inner.is(me)) else {
+            return Ok(());
+        };
+        for &position in &self.filled[..filled] {
+            let done = self.inner.ring.commit(me, position);
+            done.map_err(|damage| Refused::Failed(self.inner.remember(damage)))?;
+        }
+        self.inner.ring.announce_puts(self.next, filled as u32);
+        self.inner.check_whole().map_err(Refused::Failed)
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        // What makes it fail is remembered, and found by the next call.
+        let _ = self.commit();
+    }
+}

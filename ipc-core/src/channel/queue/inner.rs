@@ -1,0 +1,456 @@
+//! The ring with its waiting and its errors: what all handles of a process on one queue share.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::{
+    claim::{Claim, Taking, Target},
+    errors::{GetError, Refused},
+    get::{GetRefusal, Taken},
+    put::PutRefusal,
+    ring::Ring,
+};
+use crate::{
+    error::{Damage, Error, Result},
+    message::{Message, Received},
+    object::{
+        lifetime::Object,
+        participant::Owner,
+        wait::{Attempt, Deadline, Patience, WaitStrategy, Waiting},
+    },
+    slab::Owned,
+};
+
+const CUT: Damage = Damage("its file was cut short while in use");
+/// How many messages a get takes together, at the most. If it is killed, each of them is searched for.
+const MOST_AT_ONCE: usize = 1024;
+/// Messages of a batch for which there is room from the start, so that most batches allocate once.
+const USUAL_BATCH: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) object: Arc<Object>,
+    pub(super) ring: Arc<Ring>,
+    /// One for each side: a full queue says nothing about an empty one.
+    put_patience: Patience,
+    get_patience: Patience,
+    /// Whether the object's file was cut short.
+    cut: &'static AtomicBool,
+    /// Damage once found: later calls say the same.
+    damage: OnceLock<Damage>,
+}
+
+/// Why there is no message. Small, as [`Refused`] is.
+#[derive(Debug)]
+pub(super) enum Unmet {
+    /// There was none, or none in time.
+    GaveUp,
+    /// There was none, but one is being put.
+    BeingPut,
+    Error(Box<GetError>),
+}
+
+impl From<GetError> for Unmet {
+    #[cold]
+    fn from(e: GetError) -> Self {
+        Self::Error(Box::new(e))
+    }
+}
+
+impl From<Box<Error>> for Unmet {
+    #[cold]
+    fn from(e: Box<Error>) -> Self {
+        GetError::Failed(*e).into()
+    }
+}
+
+impl Inner {
+    pub(super) fn new(object: Arc<Object>, ring: Arc<Ring>) -> Self {
+        Self {
+            ring,
+            put_patience: Patience::new(),
+            get_patience: Patience::new(),
+            cut: object.cut_flag(),
+            damage: OnceLock::new(),
+            object,
+        }
+    }
+
+    /// Puts a short message if the next cell is free, and without a look at anything else. Gives up where
+    /// [`Self::try_put`] might not.
+    fn put_next(&self, bytes: &[u8]) -> bool {
+        let Ok(me) = self.ready() else {
+            return false;
+        };
+        let Some(after) = self.ring.put_next(me, self.ring.tail(), bytes) else {
+            return false;
+        };
+        self.ring.announce_puts(after, 1);
+        self.is_whole()
+    }
+
+    /// Puts without waiting.
+    #[inline]
+    pub(super) fn try_put(&self, bytes: &[u8]) -> Result<(), Refused> {
+        if self.put_next(bytes) {
+            return Ok(());
+        }
+        self.search_put(bytes)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn search_put(&self, bytes: &[u8]) -> Result<(), Refused> {
+        match self.attempt_put(bytes) {
+            Err(Refused::GaveUp) if self.found_dead() => self.attempt_put(bytes),
+            put => put,
+        }
+    }
+
+    fn attempt_put(&self, bytes: &[u8]) -> Result<(), Refused> {
+        let me = self.ready().map_err(Refused::Failed)?;
+        match self.ring.try_put(me, bytes) {
+            Ok(()) => self.check_whole().map_err(Refused::Failed),
+            Err(refusal) => Err(self.refused(refusal, bytes.len())),
+        }
+    }
+
+    /// Puts; waits while there is no room.
+    #[inline]
+    pub(super) fn put(
+        &self,
+        bytes: &[u8],
+        strategy: WaitStrategy,
+        deadline: Deadline,
+    ) -> Result<(), Refused> {
+        if self.put_next(bytes) {
+            return Ok(());
+        }
+        match self.attempt_put(bytes) {
+            Err(Refused::GaveUp) => self.wait_to_put(bytes, strategy, deadline),
+            put => put,
+        }
+    }
+
+    #[cold]
+    fn wait_to_put(
+        &self,
+        bytes: &[u8],
+        strategy: WaitStrategy,
+        deadline: Deadline,
+    ) -> Result<(), Refused> {
+        let gate = self.ring.gate();
+        let attempt = || match self.ready().map(|me| self.ring.try_put(me, bytes)) {
+            Ok(Ok(())) => Attempt::Done(self.check_whole().map_err(Refused::Failed)),
+            Ok(Err(PutRefusal::Full)) => Attempt::Blocked(&gate.space),
+            Ok(Err(PutRefusal::BeingGot)) => Attempt::Unsettled(&gate.space),
+            Ok(Err(PutRefusal::NoBlocks)) => Attempt::Blocked(&gate.blocks),
+            Ok(Err(refusal)) => Attempt::Done(Err(self.refused(refusal, bytes.len()))),
+            Err(e) => Attempt::Done(Err(Refused::Failed(e))),
+        };
+        let look = || {
+            self.object
+                .look()
+                .err()
+                .map(|e| Err(Refused::Failed(Box::new(e))))
+        };
+        let waiting = Waiting {
+            word: &gate.space,
+            strategy,
+            patience: &self.put_patience,
+            deadline,
+        };
+        let is_promising = || self.ring.may_have_room();
+        waiting
+            .until(attempt, is_promising, look)
+            .unwrap_or(Err(Refused::GaveUp))
+    }
+
+    #[cold]
+    pub(super) fn refused(&self, refusal: PutRefusal, len: usize) -> Refused {
+        match refusal {
+            PutRefusal::Full | PutRefusal::BeingGot | PutRefusal::NoBlocks => Refused::GaveUp,
+            PutRefusal::Closed => Refused::Closed,
+            PutRefusal::TooLarge => Refused::TooLarge {
+                len,
+                max: self.ring.geometry().most_bytes(),
+            },
+            PutRefusal::Damage(damage) => Refused::Failed(self.remember(damage)),
+        }
+    }
+
+    /// Gets the message that is next in order, if it is there already. Gives up where [`Self::try_get`] might not.
+    #[inline]
+    pub(super) fn get_next(&self, to: &mut impl Target) -> Result<(), Unmet> {
+        let me = self.ready()?;
+        let from = self.ring.head();
+        match self.ring.take_at(me, from) {
+            Ok(Some(taken)) => self.receive(me, taken, from, to),
+            Ok(None) => Err(Unmet::GaveUp),
+            Err(damage) => Err(self.remember(damage).into()),
+        }
+    }
+
+    /// Gets a message without waiting.
+    pub(super) fn try_get(&self, to: &mut impl Target) -> Result<(), Unmet> {
+        let me = self.ready()?;
+        let from = self.ring.head();
+        match self.ring.take_from(me, from) {
+            Ok(taken) => self.receive(me, taken, from, to),
+            Err(refusal) => Err(self.unmet(refusal)),
+        }
+    }
+
+    #[inline]
+    fn receive<G: Target>(
+        &self,
+        me: Owner,
+        taken: Taken,
+        from: u64,
+        to: &mut G,
+    ) -> Result<(), Unmet> {
+        let claim = Claim {
+            inner: self,
+            me,
+            taken,
+        };
+        let bytes = match self.ring.short(&taken) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return self.receive_large(claim, from, to),
+            Err(damage) => return Err(self.remember(damage).into()),
+        };
+        let received = to.receive(Received::Shared(bytes));
+        if G::RUNS_CODE && !self.is(me) {
+            return Err(Unmet::GaveUp); // a child of it: the message is its parent's
+        }
+        self.deliver(claim, from, None)?;
+        received.map_err(|e| GetError::Decode(e).into())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn receive_large<G: Target>(
+        &self,
+        claim: Claim<'_>,
+        from: u64,
+        to: &mut G,
+    ) -> Result<(), Unmet> {
+        let mut bytes = to.buffer();
+        let owned = self.ring.read(claim.me, &claim.taken, &mut bytes);
+        let owned = owned.map_err(|damage| self.remember(damage))?;
+        let received = to.receive(Received::Owned(bytes));
+        if G::RUNS_CODE && !self.is(claim.me) {
+            return Err(Unmet::GaveUp); // as above
+        }
+        self.deliver(claim, from, owned)?;
+        received.map_err(|e| GetError::Decode(e).into())
+    }
+
+    /// Commits a get.
+    #[inline]
+    fn deliver(&self, claim: Claim<'_>, from: u64, owned: Option<Owned>) -> Result<(), Box<Error>> {
+        let after = self.ring.behind(&claim.taken, from);
+        claim.commit().map_err(|damage| self.remember(damage))?;
+        self.ring.announce_gets(after, 1);
+        if let Some(owned) = owned {
+            let given = self.ring.give_blocks_back(&[owned]);
+            given.map_err(|damage| self.remember(damage))?;
+        }
+        self.check_whole()
+    }
+
+    /// Gets up to `max` messages without waiting.
+    pub(super) fn try_get_many<T: Message>(&self, max: usize) -> Result<Vec<T>, Unmet> {
+        let me = self.ready()?;
+        let max = max.min(MOST_AT_ONCE);
+        let mut taking = Taking::new(self, me);
+        let mut values = Vec::new();
+        while taking.taken.len() < max {
+            let taken = match self.ring.take_at(me, taking.next) {
+                Ok(Some(taken)) => taken,
+                Ok(None) => match self.ring.search_get(me, taking.next) {
+                    Ok(taken) => taken,
+                    Err(refusal) if taking.is_over(refusal) => break,
+                    Err(refusal) => return Err(self.unmet(refusal)),
+                },
+                Err(damage) => return Err(self.remember(damage).into()),
+            };
+            if values.capacity() == 0 {
+                values.reserve(max.min(USUAL_BATCH));
+                taking.taken.reserve(max.min(USUAL_BATCH));
+            }
+            taking.add(taken);
+            let short = self.ring.short(&taken);
+            let received = match short.map_err(|damage| self.remember(damage))? {
+                Some(bytes) => Received::Shared(bytes),
+                None => Received::Owned(self.read(&taken, &mut taking)?),
+            };
+            if let Err(e) = T::decode(received, &mut values) {
+                return self.end_before(e.into(), taking).map(|()| values);
+            }
+        }
+        self.deliver_all(taking)?;
+        Ok(values)
+    }
+
+    #[cold]
+    fn read(&self, taken: &Taken, taking: &mut Taking<'_>) -> Result<Vec<u8>, Box<Error>> {
+        let mut bytes = Vec::new();
+        let owned = self.ring.read(taking.me, taken, &mut bytes);
+        let owned = owned.map_err(|damage| self.remember(damage))?;
+        taking.owned.extend(owned);
+        Ok(bytes)
+    }
+
+    /// Ends a batch whose last message cannot be decoded. That is an error if it is the only one; otherwise the next get
+    /// finds it first, and reports it.
+    #[cold]
+    fn end_before(&self, e: GetError, mut taking: Taking<'_>) -> Result<(), Unmet> {
+        let is_only_one = taking.taken.len() == 1;
+        if !is_only_one {
+            taking.give_up_last();
+        }
+        self.deliver_all(taking)?;
+        if is_only_one { Err(e.into()) } else { Ok(()) }
+    }
+
+    /// Commits gets.
+    fn deliver_all(&self, mut taking: Taking<'_>) -> Result<(), Unmet> {
+        if !self.is(taking.me) {
+            return Err(Unmet::GaveUp); // a child forked by the messages' code: they are its parent's
+        }
+        let (after, done) = (taking.next, taking.commit());
+        done.map_err(|damage| self.remember(damage))
+            .map(|count| self.ring.announce_gets(after, count))?;
+        let given = self.ring.give_blocks_back(&taking.owned);
+        given.map_err(|damage| self.remember(damage))?;
+        Ok(self.check_whole()?)
+    }
+
+    /// Copies the oldest message, which stays.
+    pub(super) fn peek(&self, to: &mut impl Target) -> Result<(), Unmet> {
+        self.check()?;
+        let mut bytes = to.buffer();
+        let is_closed = self.ring.is_closed();
+        let peeked = self.ring.peek(&mut bytes);
+        self.check()?;
+        let is_there = peeked.map_err(|damage| self.remember(damage))?;
+        if is_there {
+            let received = to.receive(Received::Owned(bytes));
+            return received.map_err(|e| GetError::Decode(e).into());
+        }
+        let is_over = is_closed
+            && self
+                .ring
+                .is_drained()
+                .map_err(|damage| self.remember(damage))?;
+        Err(if is_over {
+            GetError::Closed.into()
+        } else {
+            Unmet::GaveUp
+        })
+    }
+
+    pub(super) fn wait_to_get<R>(
+        &self,
+        strategy: WaitStrategy,
+        deadline: Deadline,
+        mut attempt: impl FnMut() -> Result<R, Unmet>,
+    ) -> Result<R, Unmet> {
+        let items = &self.ring.gate().items;
+        let attempt = || match attempt() {
+            Err(Unmet::GaveUp) => Attempt::Blocked(items),
+            Err(Unmet::BeingPut) => Attempt::Unsettled(items),
+            met => Attempt::Done(met),
+        };
+        let look = || self.object.look().err().map(|e| Err(Box::new(e).into()));
+        let waiting = Waiting {
+            word: items,
+            strategy,
+            patience: &self.get_patience,
+            deadline,
+        };
+        let is_promising = || self.ring.may_have_message();
+        waiting
+            .until(attempt, is_promising, look)
+            .unwrap_or(Err(Unmet::GaveUp))
+    }
+
+    /// What a get that does not wait does when there was nothing: perhaps a dead process holds something back.
+    #[cold]
+    pub(super) fn retry<R>(
+        &self,
+        unmet: Unmet,
+        mut again: impl FnMut() -> Result<R, Unmet>,
+    ) -> Result<R, Unmet> {
+        let retried = match unmet {
+            Unmet::GaveUp | Unmet::BeingPut => again(),
+            failure => Err(failure),
+        };
+        match retried {
+            Err(Unmet::GaveUp | Unmet::BeingPut) if self.found_dead() => again(),
+            met => met,
+        }
+    }
+
+    /// Looks for the dead, unless somebody did lately. What makes that fail is found by the next call.
+    #[cold]
+    fn found_dead(&self) -> bool {
+        self.object.look().is_ok_and(|found| found > 0)
+    }
+
+    #[cold]
+    fn unmet(&self, refusal: GetRefusal) -> Unmet {
+        match refusal {
+            GetRefusal::Empty => Unmet::GaveUp,
+            GetRefusal::BeingPut => Unmet::BeingPut,
+            GetRefusal::Closed => GetError::Closed.into(),
+            GetRefusal::Damage(damage) => self.remember(damage).into(),
+        }
+    }
+
+    /// This process's place among the participants, unless the queue is known to be damaged.
+    #[inline]
+    pub(super) fn ready(&self) -> Result<Owner, Box<Error>> {
+        self.check()?;
+        match self.object.owner() {
+            Some(me) => Ok(me),
+            None => self.object.attach().map_err(Box::new),
+        }
+    }
+
+    /// Whether this is still the process that `me` stands for, and not a child of it.
+    #[inline]
+    pub(super) fn is(&self, me: Owner) -> bool {
+        self.object.owner() == Some(me)
+    }
+
+    /// Whether the queue is not known to be damaged.
+    #[inline]
+    pub(super) fn check(&self) -> Result<(), Box<Error>> {
+        if let Some(&damage) = self.damage.get() {
+            return Err(self.remember(damage));
+        }
+        self.check_whole()
+    }
+
+    /// Whether what was just done was done to shared memory.
+    #[inline]
+    pub(super) fn check_whole(&self) -> Result<(), Box<Error>> {
+        if self.is_whole() {
+            Ok(())
+        } else {
+            Err(self.remember(CUT))
+        }
+    }
+
+    #[inline]
+    fn is_whole(&self) -> bool {
+        !self.cut.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    pub(super) fn remember(&self, damage: Damage) -> Box<Error> {
+        Box::new(self.damage.get_or_init(|| damage).of(self.object.label()))
+    }
+}
