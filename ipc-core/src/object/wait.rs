@@ -16,7 +16,7 @@
 //!   the waker's is, the sleeper's look finds the possession taken, and often the thing published. If it is not yet published,
 //!   nothing is certain (the waker may already have looked at the word, while what it published is still on its way here):
 //!   the look is [`Attempt::Unsettled`], and the sleeper only naps, at first for 50 µs, before it looks again. So a waker
-//!   needs no fence between publishing and looking, which would double the cost of a put.
+//!   needs no fence between publishing and looking.
 //! * W2. *Who is between the look and the sleep does not sleep.* A waker that saw somebody announced changes the sequence
 //!   before it wakes, and the kernel compares.
 //! * W3. *One wake suffices for one thing published*, as all who sleep on one word wait for the same thing: whoever wakes

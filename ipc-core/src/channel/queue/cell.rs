@@ -21,7 +21,7 @@
 //!
 //! A finished put stores its claim word once more, in the cell's last cache line. A message is FULL when both words are
 //! WRITING and the same. Consumers that wait watch that line and leave the first to the producers: watching the claim
-//! word itself took the line away in the middle of each put, and cost a third of the throughput between two cores.
+//! word itself took the line away in the middle of each put, and cost a quarter of the throughput between distant cores.
 //!
 //! Only the owner of the claim writes the done word, and no WRITING word ever comes twice, so what stands there is either
 //! this very put's or history.

@@ -15,7 +15,8 @@ pub(super) const LEAST_CELL: usize = 128;
 pub(super) const LINE: usize = 64;
 /// Bytes of a cell that are not payload.
 pub(super) const CELL_OVERHEAD: usize = OVERHEAD_WORDS * 8;
-/// The most bytes that a cell can carry itself: what fits into four lines. From there on blocks cost less than empty cells.
+/// The most bytes that a cell can carry itself: what fits into four lines. More would make
+/// every empty cell larger.
 pub(crate) const MOST_INLINE: usize = 256 - CELL_OVERHEAD;
 
 /// What a queue is made of. Checked once; private.

@@ -5,8 +5,8 @@ use core::mem;
 use super::{errors::Refused, inner::Inner};
 use crate::object::participant::Owner;
 
-/// How many puts become visible together, at the most. Groups of 8 gain nothing over single puts where the consumer follows
-/// close behind; of more than 32, little over 32.
+/// How many puts become visible together, at the most. Groups of 8 gained nothing over single puts where the consumer
+/// follows close behind; larger ones than 32 were not tried.
 const GROUP: usize = 32;
 
 /// Puts that become visible together: cells that are filled one by one and then committed in a row, so that a consumer

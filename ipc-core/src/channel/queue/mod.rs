@@ -215,7 +215,7 @@ impl<T: Message> Queue<T> {
     ///
     /// # Errors
     ///
-    /// [`PutManyError`] tells how many are in the queue and gives the next one back. Pass `&mut iterator` to keep the rest.
+    /// [`PutManyError`] tells how many this call put and gives the next one back. Pass `&mut iterator` to keep the rest.
     pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<usize, PutManyError<T>> {
         let mut put = 0;
         let mut group = Group::new(&self.inner);

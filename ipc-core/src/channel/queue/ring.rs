@@ -51,7 +51,7 @@
 //!   (I3 of the participants).
 //! * O8. A sweeper's TOMB, and every ORPHAN, is written with Release, for O2: what the dead wrote or read comes before the next write.
 //!
-//! `head` and `tail` are Relaxed, and stored: an exchange costs as much as the rest of a put. The commit is a store as well:
+//! `head` and `tail` are Relaxed, and stored, not exchanged: a hint need not be exact. The commit is a store as well:
 //! nobody but a repairer changes a claimed cell, and a repairer has proof that its owner is dead. So the claim is the only
 //! read-modify-write of a put or get of a short message, and its fence serves O2 to O4 and the sleepers: see `object/wait`, W1.
 //!
