@@ -400,6 +400,7 @@ struct Backoff(u32);
 impl Backoff {
     const YIELD_AFTER: u32 = 64;
 
+    #[inline]
     fn pause(&mut self, may_yield: bool) {
         if may_yield && self.0 >= Self::YIELD_AFTER {
             prim::yield_now();

@@ -12,6 +12,9 @@ use core::mem::MaybeUninit;
 
 use crate::prim::{AtomicU64, Relaxed};
 
+/// What streams are made of, in bytes.
+const STREAM_ALIGN: usize = 64;
+
 /// Writes `bytes` over the start of `words`; what the last word holds behind them is unspecified. Returns whether they
 /// fit.
 #[inline]
@@ -33,6 +36,25 @@ pub(crate) fn into_shared(words: &[AtomicU64], bytes: &[u8]) -> bool {
         words[whole.len()].store(u64::from_ne_bytes(last), Relaxed);
     }
     true
+}
+
+/// As [`into_shared`], but what is aligned to [`STREAM_ALIGN`] goes past the caches to memory, and is in order with later
+/// stores only after [`end_streams`].
+pub(crate) fn stream_into_shared(words: &[AtomicU64], bytes: &[u8]) -> bool {
+    let length = bytes.len() / STREAM_ALIGN * STREAM_ALIGN;
+    if bytes.len() > words.len() * 8 || !streams_in(words, &bytes[..length]) {
+        return into_shared(words, bytes);
+    }
+    into_shared(&words[length / 8..], &bytes[length..])
+}
+
+/// Puts everything streamed before everything stored later.
+pub(crate) fn end_streams() {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    // SAFETY: every x86-64 processor has it.
+    unsafe {
+        core::arch::x86_64::_mm_sfence();
+    }
 }
 
 /// Appends the first `length` bytes of `words` to `out`. Returns whether there were so many.
@@ -65,6 +87,19 @@ pub(crate) fn out_to_slice(words: &[AtomicU64], out: &mut [MaybeUninit<u8>]) -> 
     true
 }
 
+/// Lets the processor fetch the cache line of `word` while the caller goes on.
+#[inline(always)]
+pub(crate) fn fetch_ahead(word: &AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    // SAFETY: a hint, which reads nothing.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(word).cast());
+    }
+    #[cfg(any(not(target_arch = "x86_64"), loom))]
+    let _ = word;
+}
+
 /// The text in `words`, up to its first zero byte.
 pub(crate) fn text_out(words: &[AtomicU64]) -> String {
     let mut bytes = Vec::new();
@@ -74,7 +109,7 @@ pub(crate) fn text_out(words: &[AtomicU64]) -> String {
 }
 
 #[cfg(all(target_arch = "x86_64", not(loom)))]
-use x86_64::{lines_in, lines_out, pairs_out};
+use x86_64::{lines_in, lines_out, pairs_out, streams_in};
 
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 mod x86_64 {
@@ -86,6 +121,33 @@ mod x86_64 {
     const SHORT: usize = 128;
     /// Bytes that the loop copies at a time.
     const LINE: usize = 64;
+
+    /// A loop over lines with this instruction to store half a line.
+    macro_rules! copy_lines {
+        ($store:literal, $from:expr, $to:expr, $length:expr) => {
+            asm!(
+                "2:",
+                "vmovups ymm0, [{from} + {at}]",
+                "vmovups ymm1, [{from} + {at} + 32]",
+                concat!($store, " [{to} + {at}], ymm0"),
+                concat!($store, " [{to} + {at} + 32], ymm1"),
+                "add {at}, 64",
+                "cmp {at}, {length}",
+                "jb 2b",
+                "vzeroupper",
+                from = in(reg) $from,
+                to = in(reg) $to,
+                length = in(reg) $length,
+                at = inout(reg) 0usize => _,
+                // `vzeroupper` touches all of them.
+                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+                out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+                out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+                options(nostack)
+            )
+        };
+    }
 
     /// Copies the first whole lines of a long message, and returns their length in bytes.
     #[inline]
@@ -124,6 +186,21 @@ mod x86_64 {
         length
     }
 
+    /// Copies whole lines past the caches, if the processor can and `words` are aligned; returns whether it did.
+    pub(super) fn streams_in(words: &[AtomicU64], lines: &[u8]) -> bool {
+        let can = words.as_ptr().addr().is_multiple_of(LINE)
+            && lines.len().is_multiple_of(LINE)
+            && !lines.is_empty()
+            && lines.len() <= words.len() * 8
+            && std::is_x86_feature_detected!("avx");
+        if can {
+            let to: *mut u8 = words.as_ptr().cast_mut().cast();
+            // SAFETY: as in `lines_in`; aligned and AVX as just asked.
+            unsafe { copy_lines!("vmovntps", lines.as_ptr(), to, lines.len()) };
+        }
+        can
+    }
+
     /// Copies `length` bytes, a multiple of 64 and not 0.
     ///
     /// # Safety
@@ -135,29 +212,7 @@ mod x86_64 {
             return unsafe { pairs(from, to, length) };
         }
         // SAFETY: the caller's promise, and the processor has the instructions.
-        unsafe {
-            asm!(
-                "2:",
-                "vmovups ymm0, [{from} + {at}]",
-                "vmovups ymm1, [{from} + {at} + 32]",
-                "vmovups [{to} + {at}], ymm0",
-                "vmovups [{to} + {at} + 32], ymm1",
-                "add {at}, 64",
-                "cmp {at}, {length}",
-                "jb 2b",
-                "vzeroupper",
-                from = in(reg) from,
-                to = in(reg) to,
-                length = in(reg) length,
-                at = inout(reg) 0usize => _,
-                // `vzeroupper` touches all of them.
-                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
-                out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
-                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-                out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
-                options(nostack)
-            );
-        }
+        unsafe { copy_lines!("vmovups", from, to, length) };
     }
 
     /// Copies `length` bytes, a multiple of 16 and not 0.
@@ -188,7 +243,7 @@ mod x86_64 {
 }
 
 #[cfg(not(all(target_arch = "x86_64", not(loom))))]
-use anywhere::{lines_in, lines_out, pairs_out};
+use anywhere::{lines_in, lines_out, pairs_out, streams_in};
 
 #[cfg(not(all(target_arch = "x86_64", not(loom))))]
 mod anywhere {
@@ -204,6 +259,10 @@ mod anywhere {
 
     pub(super) fn pairs_out(_: &[AtomicU64], _: &mut [MaybeUninit<u8>]) -> usize {
         0
+    }
+
+    pub(super) fn streams_in(_: &[AtomicU64], _: &[u8]) -> bool {
+        false
     }
 }
 

@@ -59,6 +59,10 @@ use crate::{
 };
 use std::sync::Arc;
 
+mod route;
+
+use route::{Route, Routes};
+
 const STATE_BITS: u32 = 4;
 const FREE: u64 = 0;
 const OWNED: u64 = 1;
@@ -245,6 +249,7 @@ pub(crate) struct Slab {
     data: Span<AtomicU64>,
     /// One for each block's data.
     witnesses: Witnesses,
+    routes: Routes,
 }
 
 impl Slab {
@@ -261,6 +266,7 @@ impl Slab {
             places: region.span(at.places, geometry.blocks)?,
             data: region.span(at.data, geometry.bytes() / 8)?,
             witnesses: Witnesses::new(geometry.blocks),
+            routes: Routes::default(),
         })
     }
 
@@ -273,22 +279,33 @@ impl Slab {
         let needed = bytes.len().div_ceil(self.geometry.block_bytes).max(1);
         let owned = self.alloc(me, needed)?;
         let (head, head_meta) = owned.blocks[0];
-        let mut pieces = bytes.chunks(self.geometry.block_bytes);
         for (i, &(block, meta)) in owned.blocks.iter().enumerate() {
             let next = owned.blocks.get(i + 1).map(|&(next, _)| next);
             self.links[block as usize].store(Link::new(meta.generation(), head, next).0, Relaxed);
-            self.witnesses.write(block as usize);
-            copy::into_shared(
-                self.block(block as usize),
-                pieces.next().unwrap_or_default(),
-            );
         }
+        self.routes
+            .travel(bytes.len(), |route| self.fill(&owned, bytes, route));
         let chain = Chain {
             head,
             generation: head_meta.generation() as u32,
             length: bytes.len(),
         };
         Ok((chain, owned))
+    }
+
+    fn fill(&self, owned: &Owned, bytes: &[u8], route: Route) {
+        let pieces = bytes.chunks(self.geometry.block_bytes);
+        for (&(block, _), piece) in owned.blocks.iter().zip(pieces) {
+            self.witnesses.write(block as usize);
+            let block = self.block(block as usize);
+            match route {
+                Route::Cached => copy::into_shared(block, piece),
+                Route::Streamed => copy::stream_into_shared(block, piece),
+            };
+        }
+        if route == Route::Streamed {
+            copy::end_streams(); // before the container publishes the chain
+        }
     }
 
     /// Notes where the chain is about to be published. To be called by its owner, between claim and commit there.

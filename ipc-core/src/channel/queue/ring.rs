@@ -163,6 +163,7 @@ impl Ring {
         self.geometry
     }
 
+    #[inline]
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate.0
     }
@@ -210,11 +211,13 @@ impl Ring {
     }
 
     /// Where the next put probably goes.
+    #[inline]
     pub(crate) fn tail(&self) -> u64 {
         self.tail.0.load(Relaxed)
     }
 
     /// Where the next get probably goes.
+    #[inline]
     pub(crate) fn head(&self) -> u64 {
         self.head.0.load(Relaxed)
     }
