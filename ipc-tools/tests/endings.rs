@@ -31,8 +31,17 @@ fn head_takes_its_lines_and_the_rest_stays() {
     assert_eq!(text(&output.stdout), "1\n");
     assert_eq!(text(&output.stderr), "", "a broken pipe is quiet");
     let output = shell.sh("ipc queue get q --all | head -n 3");
-    assert_eq!(text(&output.stdout), "2\n3\n4\n");
-    assert_eq!(shell.numbers("q"), (5..=3000).collect::<Vec<_>>());
+    let taken: Vec<u64> = text(&output.stdout)
+        .lines()
+        .map(|line| line.parse().unwrap())
+        .collect();
+    // A reader that has read its last line and not yet ended is given one more, which goes back to the end of the queue.
+    let starts = [2..5, 3..6].map(Iterator::collect::<Vec<u64>>);
+    assert!(starts.contains(&taken), "{taken:?}");
+    let mut all = shell.numbers("q");
+    all.extend(taken);
+    all.sort_unstable();
+    assert_eq!(all, (2..=3000).collect::<Vec<_>>());
 }
 
 #[test]
@@ -58,7 +67,9 @@ fn a_loop_that_stops_reading_leaves_the_rest() {
     let output =
         shell.sh("ipc queue get q --all | while read n; do echo $n; [ $n = 7 ] && break; done");
     assert_eq!(text(&output.stdout), "1\n2\n3\n4\n5\n6\n7\n");
-    assert_eq!(shell.numbers("q"), (8..=500).collect::<Vec<_>>());
+    let mut left = shell.numbers("q");
+    left.sort_unstable(); // one may have gone back to the end
+    assert_eq!(left, (8..=500).collect::<Vec<_>>());
 }
 
 #[test]

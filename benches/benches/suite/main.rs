@@ -14,8 +14,11 @@ use ipc_benches::report;
 use std::time::Duration;
 use suite::{Suite, WARM_UP};
 
-/// Messages a queue holds, everywhere.
+/// Messages a queue holds, where nothing else is said.
 const CAPACITY: usize = 1024;
+/// Messages each of the two queues of a spinning round trip holds, and what the figures' names end in. The mailbox floor holds one.
+/// From some hundred on, the queues outgrow the cores' first caches.
+const ROUND_TRIPS: [(usize, &str); 3] = [(1, "_of_1"), (64, "_of_64"), (CAPACITY, "")];
 /// Items a batch.
 const BATCH: usize = 32;
 /// Bytes of the file behind a queue of [`CAPACITY`] 64-byte messages, about: a cell takes two cache lines.

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::suite::Suite;
-use crate::{BATCH, CAPACITY, CROWDS, STREAMS};
+use crate::{BATCH, CAPACITY, CROWDS, ROUND_TRIPS, STREAMS};
 use criterion::Throughput;
 use ipc_benches::array_queue::{array_get, array_put, array_queue, retry};
 use ipc_benches::crew::Workers::{Processes, Threads};
@@ -105,19 +105,21 @@ pub(crate) fn round_trips(suite: &mut Suite) {
     let group = "round_trip";
     let one = || Throughput::Elements(1);
     let apart = Placement::Apart;
-    suite.figure(
-        (group, "peer_array_queue"),
-        &["floor_mailbox"],
-        one(),
-        move || {
-            let (there, back) = (array_queue(CAPACITY), array_queue(CAPACITY));
-            let (asked, answer) = (Arc::clone(&there), Arc::clone(&back));
-            let client = || (array_put(there), array_get(back));
-            round_trip(Threads, apart, client, || {
-                (array_put(answer), array_get(asked))
-            })
-        },
-    );
+    for (capacity, ending) in ROUND_TRIPS {
+        suite.figure(
+            (group, &format!("peer_array_queue{ending}")),
+            &["floor_mailbox"],
+            one(),
+            move || {
+                let (there, back) = (array_queue(capacity), array_queue(capacity));
+                let (asked, answer) = (Arc::clone(&there), Arc::clone(&back));
+                let client = || (array_put(there), array_get(back));
+                round_trip(Threads, apart, client, || {
+                    (array_put(answer), array_get(asked))
+                })
+            },
+        );
+    }
     suite.figure(
         (group, "peer_shaq_spsc"),
         &["floor_mailbox"],

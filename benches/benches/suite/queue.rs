@@ -4,7 +4,7 @@
 //! to the scheduler, as most users do: a pinned process sees one core, and [`WaitStrategy::Adaptive`] may draw conclusions.
 
 use crate::suite::Suite;
-use crate::{BATCH, CAPACITY, CROWDS, STREAMS};
+use crate::{BATCH, CAPACITY, CROWDS, ROUND_TRIPS, STREAMS};
 use criterion::Throughput;
 use ipc_benches::crew::{Crew, Workers::Processes};
 use ipc_benches::harness::{
@@ -47,16 +47,23 @@ pub(crate) fn round_trips(suite: &mut Suite) {
     use WaitStrategy::{Adaptive, Sleep, Spin};
     let two_cores = &["floor_futex_two_cores", "peer_pipe_two_cores"][..];
     let one_core = &["floor_futex_one_core", "peer_pipe_one_core"][..];
-    let spinning = &["floor_mailbox", "peer_array_queue"][..];
+    for (capacity, ending) in ROUND_TRIPS {
+        let peer = format!("peer_array_queue{ending}");
+        suite.figure(
+            ("round_trip", &format!("ipc_spin{ending}")),
+            &["floor_mailbox", &peer],
+            Throughput::Elements(1),
+            move || there_and_back(capacity, Spin, Apart, Pinned),
+        );
+    }
     let mut figure = |name, against, strategy, placement, cores| {
         suite.figure(
             ("round_trip", name),
             against,
             Throughput::Elements(1),
-            move || there_and_back(strategy, placement, cores),
+            move || there_and_back(CAPACITY, strategy, placement, cores),
         );
     };
-    figure("ipc_spin", spinning, Spin, Apart, Pinned);
     figure("ipc_adaptive_two_cores", two_cores, Adaptive, Apart, Pinned);
     figure("ipc_sleep_two_cores", two_cores, Sleep, Apart, Pinned);
     figure("ipc_adaptive_unpinned", two_cores, Adaptive, Apart, Free);
@@ -70,8 +77,14 @@ pub(crate) fn round_trips(suite: &mut Suite) {
     figure("ipc_sleep_one_core", one_core, Sleep, Together, Pinned);
 }
 
-fn there_and_back(strategy: WaitStrategy, placement: Placement, cores: Cores) -> Crew {
-    let (there, back) = (items(), items());
+fn there_and_back(
+    capacity: usize,
+    strategy: WaitStrategy,
+    placement: Placement,
+    cores: Cores,
+) -> Crew {
+    let queue = || Named::create(Queue::options(capacity));
+    let (there, back) = (queue(), queue());
     let ends = |out: &Named<_>, home: &Named<_>| {
         let (out, home) = (out.open_with(strategy), home.open_with(strategy));
         move || {

@@ -292,9 +292,33 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_of_any_length_and_alignment_comes_back_as_it_went_in() {
+        let shared = words(4096 / 8 + 8);
+        for start in 0..8 {
+            for length in (0..200).chain([4000, 4096]) {
+                let bytes: Vec<u8> = (0..length).map(|i| (i * 7 + start) as u8).collect();
+                let shared = &shared[start..];
+                let behind = shared
+                    .get(length.div_ceil(8))
+                    .map(|word| word.load(Relaxed));
+                assert!(stream_into_shared(shared, &bytes));
+                end_streams();
+                let now = shared
+                    .get(length.div_ceil(8))
+                    .map(|word| word.load(Relaxed));
+                assert_eq!(now, behind, "and nothing behind it");
+                let mut out = Vec::new();
+                assert!(out_of_shared(shared, length, &mut out));
+                assert_eq!(out, bytes, "length {length} at {start}");
+            }
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
         let shared = words(2);
         assert!(!into_shared(&shared, &[0; 17]));
+        assert!(!stream_into_shared(&shared, &[0; 17]));
         assert!(!out_of_shared(&shared, 17, &mut Vec::new()));
         assert!(!out_to_slice(&shared, &mut [MaybeUninit::uninit(); 17]));
     }

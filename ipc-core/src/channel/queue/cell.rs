@@ -20,8 +20,9 @@
 //! # The done word
 //!
 //! A finished put stores its claim word once more, in the cell's last cache line. A message is FULL when both words are
-//! WRITING and the same. Consumers that wait watch that line and leave the first to the producers: watching the claim
-//! word itself took the line away in the middle of each put, and cost a quarter of the throughput between distant cores.
+//! WRITING and the same. Consumers that wait watch that line: watching the claim word itself took the line away in the
+//! middle of each put, and cost a quarter of the throughput between distant cores. (To have it fetched along with the
+//! line that they watch costs less, and shortens a round trip: [`super::ring::Ring::may_have_message`].)
 //!
 //! Only the owner of the claim writes the done word, and no WRITING word ever comes twice, so what stands there is either
 //! this very put's or history.
