@@ -140,6 +140,14 @@ pub enum Error {
         /// The limit set at its creation.
         max: u32,
     },
+    /// As many threads wait as the object has room for.
+    #[error("{object} already has its {max} waiters; create it with more")]
+    TooManyWaiters {
+        /// The object's path.
+        object: String,
+        /// The limit set at its creation.
+        max: usize,
+    },
     /// The operating system refused access.
     #[error("permission denied for {object}; check its owner and mode")]
     PermissionDenied {
@@ -200,7 +208,7 @@ pub enum ErrorKind {
     Permission,
     /// What is there cannot be used by this program: damaged, or of another kind, type or version.
     Unusable,
-    /// A limit was reached: space, participants.
+    /// A limit was reached: space, participants, waiters.
     Exhausted,
     /// Somebody is using it.
     InUse,
@@ -228,7 +236,9 @@ impl Error {
             | Self::NotAnObject { .. }
             | Self::Truncated { .. }
             | Self::Corrupt { .. } => ErrorKind::Unusable,
-            Self::NoSpace { .. } | Self::TooManyParticipants { .. } => ErrorKind::Exhausted,
+            Self::NoSpace { .. }
+            | Self::TooManyParticipants { .. }
+            | Self::TooManyWaiters { .. } => ErrorKind::Exhausted,
             Self::InUse { .. } | Self::BeingRemoved { .. } => ErrorKind::InUse,
             Self::Io { .. } => ErrorKind::Other,
         }

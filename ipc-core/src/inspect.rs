@@ -9,10 +9,59 @@ use crate::{
         Kind, Namespace,
         lifetime::{self, Object, Species},
         participant::Card,
+        seat::{Activity, Visitor},
     },
-    os::file,
+    os::{clock, file},
     region::{OutOfBounds, Region, identity::Facts},
+    sync::{
+        barrier::BarrierCore,
+        bounded_semaphore::BoundedSemaphoreCore,
+        condition::ConditionCore,
+        event::EventCore,
+        frame::{self, Mechanism},
+        lock::LockCore,
+        rwlock::RwLockCore,
+        semaphore::SemaphoreCore,
+    },
 };
+
+/// Evaluates an expression with `$mechanism` standing for the algorithm of the synchronisation object of this kind; `None`
+/// for other kinds.
+macro_rules! primitive {
+    ($kind:expr, $mechanism:ident => $body:expr) => {
+        match $kind {
+            Kind::Lock | Kind::RLock => {
+                type $mechanism = LockCore;
+                Some($body)
+            }
+            Kind::RwLock => {
+                type $mechanism = RwLockCore;
+                Some($body)
+            }
+            Kind::Semaphore => {
+                type $mechanism = SemaphoreCore;
+                Some($body)
+            }
+            Kind::BoundedSemaphore => {
+                type $mechanism = BoundedSemaphoreCore;
+                Some($body)
+            }
+            Kind::Event => {
+                type $mechanism = EventCore;
+                Some($body)
+            }
+            Kind::Condition => {
+                type $mechanism = ConditionCore;
+                Some($body)
+            }
+            Kind::Barrier => {
+                type $mechanism = BarrierCore;
+                Some($body)
+            }
+            Kind::Queue | Kind::Unknown(_) => None,
+        }
+    };
+}
 
 /// What an object's header, slots and structure say.
 #[derive(Debug, Clone)]
@@ -46,6 +95,25 @@ pub struct Inspection {
     pub participants: Vec<Participant>,
     /// What only a queue has.
     pub queue: Option<QueueStat>,
+    /// In what state it is, in words; empty for a queue.
+    pub state: String,
+    /// Who holds it, and who waits for it, as they described themselves, each read at its own instant. Waiters for whom
+    /// the object has no room are missing.
+    pub visits: Vec<Visit>,
+}
+
+/// Somebody who holds an object or waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Visit {
+    /// Its process's slot among the participants; `None` for what belongs to nobody, such as a lent permit.
+    pub slot: Option<u32>,
+    /// Its thread's number, in its own pid namespace.
+    pub thread: u32,
+    /// What it does.
+    pub activity: Activity,
+    /// Since when, in nanoseconds since 1970, to some milliseconds; 0 if it was only just beginning.
+    pub since_unix_ns: u64,
 }
 
 /// Whether a participant is alive.
@@ -121,8 +189,13 @@ impl Namespace {
         let kind = Kind::from(facts.kind);
         let queue = match kind {
             Kind::Queue => Some(queue_stat(&label, &region, &facts)?),
-            Kind::Unknown(_) => None,
+            _ => None,
         };
+        let looked = primitive!(kind, M => {
+            let mechanism = frame::build::<M>(&region, &facts).map_err(|d| d.of(&label))?;
+            (mechanism.describe(), frame::visitors(&*mechanism))
+        });
+        let (state, visitors) = looked.unwrap_or_default();
         let inspection = Inspection {
             name: name.to_owned(),
             kind,
@@ -141,6 +214,8 @@ impl Namespace {
                 .map(Participant::from)
                 .collect(),
             queue,
+            state,
+            visits: visits(visitors),
             type_name: facts.type_name,
         };
         if region.is_cut() {
@@ -164,15 +239,37 @@ impl Namespace {
             kind: inspection.kind,
             type_name: None,
         };
+        let swept = primitive!(inspection.kind, M => {
+            Object::open(&path, species, &frame::build::<M>)?.0.sweep()
+        });
         match inspection.kind {
             Kind::Queue => Object::open(&path, species, &options::build)?.0.sweep(),
-            Kind::Unknown(_) => Err(Error::WrongKind {
+            _ if let Some(swept) = swept => swept,
+            _ => Err(Error::WrongKind {
                 object: path.to_string_lossy().into_owned(),
                 found: inspection.kind.to_string(),
                 expected: "kind that this version knows".to_owned(),
             }),
         }
     }
+}
+
+fn visits(visitors: Vec<Visitor>) -> Vec<Visit> {
+    let (now, now_unix) = (clock::monotonic_ns(), clock::unix_ns());
+    visitors
+        .into_iter()
+        .map(|visitor| Visit {
+            slot: (visitor.owner_bits as u32)
+                .checked_sub(1)
+                .filter(|_| visitor.activity != Activity::Lent),
+            thread: visitor.thread,
+            activity: visitor.activity,
+            since_unix_ns: match visitor.since_ns {
+                0 => 0,
+                since => now_unix.saturating_sub(now.saturating_sub(since)),
+            },
+        })
+        .collect()
 }
 
 fn corrupt(label: &str, what: &'static str) -> Error {

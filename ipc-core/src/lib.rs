@@ -18,6 +18,8 @@ mod object;
 
 mod slab;
 
+mod sync;
+
 mod message;
 
 mod channel;
@@ -29,6 +31,11 @@ pub use channel::queue::{
     TryGetError, TryPutError,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use inspect::{Inspection, Participant, ParticipantState, QueueStat};
+pub use inspect::{Inspection, Participant, ParticipantState, QueueStat, Visit};
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
-pub use object::{Collected, Kind, Leftover, Namespace, Space, wait::WaitStrategy};
+pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};
+pub use sync::{
+    AcquireTimeoutError, Barrier, BarrierError, BoundedSemaphore, BoundedSemaphoreGuard, Condition,
+    Event, Lock, LockGuard, Options, RLock, RLockGuard, ReadGuard, ReleaseError, RwLock, Semaphore,
+    SemaphoreGuard, TryAcquireError, WriteGuard,
+};

@@ -12,7 +12,7 @@ use core::{mem::MaybeUninit, slice};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{os::copy, prim::AtomicU64};
+use crate::{os::copy, prim::AtomicU64, region::plain};
 
 /// A value that can travel between processes.
 ///
@@ -244,11 +244,7 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> sealed::Sealed for Pla
     const RUNS_CODE: bool = false;
 
     fn type_name() -> String {
-        format!(
-            "plain {} ({} bytes)",
-            core::any::type_name::<T>(),
-            size_of::<T>()
-        )
+        plain::type_name::<T>()
     }
 
     #[inline]

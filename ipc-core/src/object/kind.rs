@@ -8,34 +8,66 @@ use core::fmt;
 pub enum Kind {
     /// A [`crate::Queue`].
     Queue,
+    /// A [`crate::Lock`].
+    Lock,
+    /// A [`crate::RLock`].
+    RLock,
+    /// A [`crate::RwLock`].
+    RwLock,
+    /// A [`crate::Semaphore`].
+    Semaphore,
+    /// A [`crate::BoundedSemaphore`].
+    BoundedSemaphore,
+    /// An [`crate::Event`].
+    Event,
+    /// A [`crate::Condition`].
+    Condition,
+    /// A [`crate::Barrier`].
+    Barrier,
     /// One that this version of the library does not know.
     Unknown(u32),
 }
+
+/// Number in the object's header, and name, of each kind.
+const KINDS: [(Kind, u32, &str); 9] = [
+    (Kind::Queue, 1, "queue"),
+    (Kind::Lock, 2, "lock"),
+    (Kind::RLock, 3, "recursive lock"),
+    (Kind::RwLock, 4, "read-write lock"),
+    (Kind::Semaphore, 5, "semaphore"),
+    (Kind::BoundedSemaphore, 6, "bounded semaphore"),
+    (Kind::Event, 7, "event"),
+    (Kind::Condition, 8, "condition"),
+    (Kind::Barrier, 9, "barrier"),
+];
 
 impl Kind {
     /// The number in the object's header.
     pub(crate) fn number(self) -> u32 {
         match self {
-            Self::Queue => 1,
             Self::Unknown(number) => number,
+            known => KINDS
+                .iter()
+                .find(|(kind, ..)| *kind == known)
+                .map_or(0, |&(_, number, _)| number),
         }
     }
 }
 
 impl From<u32> for Kind {
     fn from(number: u32) -> Self {
-        match number {
-            1 => Self::Queue,
-            other => Self::Unknown(other),
-        }
+        KINDS
+            .iter()
+            .find(|(_, of_kind, _)| *of_kind == number)
+            .map_or(Self::Unknown(number), |&(kind, ..)| kind)
     }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queue => f.pad("queue"),
-            Self::Unknown(number) => f.pad(&format!("unknown kind {number}")),
+        match KINDS.iter().find(|(kind, ..)| kind == self) {
+            Some((_, _, name)) => f.pad(name),
+            None => f.pad(&format!("unknown kind {}", self.number())),
         }
     }
 }

@@ -279,7 +279,7 @@ impl Object {
     }
 
     /// This process as the object's claim words name it; `None` before [`Self::attach`], also in a forked child.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn owner(&self) -> Option<Owner> {
         let member = self.member.load(Ordering::Acquire);
         let is_mine = (member >> 32) as u32 == fork::epoch();

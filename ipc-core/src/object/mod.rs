@@ -1,9 +1,12 @@
-//! What all named objects share: a name, a life, the processes that use them, and a way to sleep.
+//! What all named objects share: a name, a life, the processes that use them, who of these does what, and a way to sleep.
 
 pub(crate) mod kind;
 pub(crate) mod lifetime;
+pub(crate) mod making;
+pub(crate) mod membership;
 pub(crate) mod namespace;
 pub(crate) mod participant;
+pub(crate) mod seat;
 pub(crate) mod wait;
 
 pub use kind::Kind;

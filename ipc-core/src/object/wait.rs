@@ -24,7 +24,8 @@
 //!   different wishes use different words, or are all woken.
 //! * W4. *Nobody sleeps on under a word without ONE.* A waker that finds ONE alone clears it and then wakes everybody: that
 //!   is the one sleeper, and perhaps some that came between the two steps and announce themselves anew. So one that was
-//!   woken leaves no announcement behind, and a round trip takes as few system calls as by hand. A waker that finds MANY wakes as
+//!   woken leaves no announcement behind, and a round trip takes as few system calls as by hand. So does a waker that has
+//!   something for everybody, whatever it finds. Any other that finds MANY wakes as
 //!   many as it has something for, and when there were fewer, clears both together with waking all, in one system call
 //!   (`FUTEX_WAKE_OP`) that no futex wait can interleave with.
 //!
@@ -46,6 +47,10 @@
 use core::sync::atomic::{AtomicU32 as LocalU32, Ordering};
 use std::time::Duration;
 
+use super::{
+    participant::Owner,
+    seat::{Note, Seats},
+};
 use crate::{
     os::{clock, futex, process},
     prim::{self, AtomicU32, Relaxed},
@@ -112,9 +117,10 @@ impl WaitWord {
             match seen & (ONE | MANY) {
                 0 => return, // another waker is waking them all
                 ONE => {}
+                _ if count == u32::MAX => {}
                 _ => break,
             }
-            let cleared = (seen & !ONE).wrapping_add(SEQUENCE); // W2
+            let cleared = (seen & !(ONE | MANY)).wrapping_add(SEQUENCE); // W2
             let exchange = self.0.compare_exchange(seen, cleared, Relaxed, Relaxed);
             if exchange.is_ok() {
                 futex::wake(&self.0, u32::MAX); // W4
@@ -250,6 +256,8 @@ pub(crate) struct Waiting<'a> {
     pub(crate) strategy: WaitStrategy,
     pub(crate) patience: &'a Patience,
     pub(crate) deadline: Deadline,
+    /// Where to write down that somebody waits, and who, before sleeping.
+    pub(crate) notes: Option<(&'a Seats, Owner)>,
 }
 
 impl<'w> Waiting<'w> {
@@ -267,6 +275,7 @@ impl<'w> Waiting<'w> {
         {
             return done;
         }
+        let _note = self.notes.map(|(seats, me)| Note::waiting(seats, me));
         let mut word = self.word;
         let mut last: Option<(&WaitWord, Announced)> = None;
         let mut next_look = None;

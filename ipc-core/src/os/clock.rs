@@ -1,5 +1,7 @@
 //! Clocks, in nanoseconds.
 
+#![allow(unsafe_code)]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
@@ -10,6 +12,21 @@ pub(crate) fn monotonic_ns() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
         Duration::from(t).as_nanos().try_into().unwrap_or(u64::MAX)
     })
+}
+
+/// As [`monotonic_ns`], some milliseconds behind, and at no cost.
+#[inline(always)]
+pub(crate) fn coarse_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // Not through nix, which costs more than the call.
+    // SAFETY: `now` is writable. The clock exists on every Linux; without it, zero would be shown to people.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    (now.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(now.tv_nsec as u64)
 }
 
 /// Nanoseconds since 1970, for people to read.

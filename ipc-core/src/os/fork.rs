@@ -20,7 +20,7 @@ static LAST: AtomicU32 = AtomicU32::new(0);
 static HAS_NO_PAGE: AtomicBool = AtomicBool::new(false);
 
 /// A number that differs between a process and every ancestor it was forked from. Never 0.
-#[inline]
+#[inline(always)]
 pub(crate) fn epoch() -> u32 {
     let page = PAGE.load(Ordering::Acquire);
     if !page.is_null() {

@@ -1,6 +1,6 @@
 //! What a process tells about itself, for people to read. Nothing here decides who is alive.
 
-use std::{fs, sync::OnceLock};
+use std::{cell::Cell, fs, sync::OnceLock};
 
 /// This process, as `ps` would show it.
 #[derive(Debug, Clone, Copy)]
@@ -80,4 +80,21 @@ pub(crate) fn user() -> u32 {
 pub(crate) fn is_in_group(group: u32) -> bool {
     nix::unistd::getegid().as_raw() == group
         || nix::unistd::getgroups().is_ok_and(|all| all.iter().any(|g| g.as_raw() == group))
+}
+
+/// This thread, as the kernel numbers it in this process's pid namespace; at most 22 bits wide.
+#[inline(always)]
+pub(crate) fn thread_id() -> u32 {
+    thread_local! {
+        /// Fork epoch and number: a forked child's thread has another.
+        static ID: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+    }
+    let epoch = super::fork::epoch();
+    let (at, id) = ID.get();
+    if at == epoch {
+        return id;
+    }
+    let id = u32::try_from(nix::unistd::gettid().as_raw()).unwrap_or(0);
+    ID.set((epoch, id));
+    id
 }

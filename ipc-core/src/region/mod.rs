@@ -2,6 +2,7 @@
 
 pub(crate) mod identity;
 pub(crate) mod layout;
+pub(crate) mod plain;
 #[expect(clippy::module_inception, reason = "the type that the folder is about")]
 pub(crate) mod region;
 

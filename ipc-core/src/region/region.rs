@@ -204,6 +204,11 @@ impl Fresh {
         Ok(())
     }
 
+    /// The region as it will be, for first values.
+    pub(crate) fn region(&self) -> &Arc<Region> {
+        &self.0
+    }
+
     /// The region, from now on shared.
     pub(crate) fn share(self) -> Arc<Region> {
         self.0

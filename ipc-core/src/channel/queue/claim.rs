@@ -79,7 +79,7 @@ impl Claim<'_> {
 impl Drop for Claim<'_> {
     #[cold]
     fn drop(&mut self) {
-        if self.inner.is(self.me) {
+        if self.inner.member.is(self.me) {
             // Fails only for a position that was never claimed.
             let _ = self.inner.ring.put_back(&self.taken);
         }
@@ -124,7 +124,7 @@ impl<'a> Taking<'a> {
     /// Leaves the last message to the next get.
     pub(super) fn give_up_last(&mut self) {
         if let Some(last) = self.taken.pop()
-            && self.inner.is(self.me)
+            && self.inner.member.is(self.me)
         {
             // Fails only for a position that was never claimed.
             let _ = self.inner.ring.put_back(&last);

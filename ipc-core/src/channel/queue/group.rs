@@ -36,7 +36,7 @@ impl<'a> Group<'a> {
     /// Adds a message; at once visible if it is long, or not where it was expected to go.
     #[inline]
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), Refused> {
-        let me = self.inner.ready().map_err(Refused::Failed)?;
+        let me = self.inner.member.ready().map_err(Refused::Failed)?;
         if self.count == GROUP || self.me != Some(me) {
             self.commit()?;
             self.me = Some(me);
@@ -60,22 +60,22 @@ impl<'a> Group<'a> {
         let after = put.map_err(|refusal| self.inner.refused(refusal, bytes.len()))?;
         ring.announce_puts(after, 1);
         self.next = after;
-        self.inner.check_whole().map_err(Refused::Failed)
+        self.inner.member.check_whole().map_err(Refused::Failed)
     }
 
     /// Makes the messages visible, in order, and wakes who waits for them.
     pub(super) fn commit(&mut self) -> Result<(), Refused> {
         let filled = mem::take(&mut self.count);
         // A child that was forked by the caller's iterator leaves its parent's cells alone.
-        let Some(me) = self.me.filter(|&me| filled > 0 && self.inner.is(me)) else {
+        let Some(me) = self.me.filter(|&me| filled > 0 && self.inner.member.is(me)) else {
             return Ok(());
         };
         for &position in &self.filled[..filled] {
             let done = self.inner.ring.commit(me, position);
-            done.map_err(|damage| Refused::Failed(self.inner.remember(damage)))?;
+            done.map_err(|damage| Refused::Failed(self.inner.member.remember(damage)))?;
         }
         self.inner.ring.announce_puts(self.next, filled as u32);
-        self.inner.check_whole().map_err(Refused::Failed)
+        self.inner.member.check_whole().map_err(Refused::Failed)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The ring with its waiting and its errors: what all handles of a process on one queue share.
 
-use core::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::{
     claim::{Claim, Taking, Target},
@@ -11,17 +10,17 @@ use super::{
     ring::Ring,
 };
 use crate::{
-    error::{Damage, Error, Result},
+    error::{Error, Result},
     message::{Message, Received},
     object::{
         lifetime::Object,
+        membership::Membership,
         participant::Owner,
         wait::{Attempt, Deadline, Patience, WaitStrategy, Waiting},
     },
     slab::Owned,
 };
 
-const CUT: Damage = Damage("its file was cut short while in use");
 /// How many messages a get takes together, at the most. If it is killed, each of them is searched for.
 const MOST_AT_ONCE: usize = 1024;
 /// Messages of a batch for which there is room from the start, so that most batches allocate once.
@@ -29,15 +28,11 @@ const USUAL_BATCH: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) object: Arc<Object>,
+    pub(super) member: Membership,
     pub(super) ring: Arc<Ring>,
     /// One for each side: a full queue says nothing about an empty one.
     put_patience: Patience,
     get_patience: Patience,
-    /// Whether the object's file was cut short.
-    cut: &'static AtomicBool,
-    /// Damage once found: later calls say the same.
-    damage: OnceLock<Damage>,
 }
 
 /// Why there is no message. Small, as [`Refused`] is.
@@ -70,23 +65,21 @@ impl Inner {
             ring,
             put_patience: Patience::new(),
             get_patience: Patience::new(),
-            cut: object.cut_flag(),
-            damage: OnceLock::new(),
-            object,
+            member: Membership::new(object),
         }
     }
 
     /// Puts a short message if the next cell is free, and without a look at anything else. Gives up where
     /// [`Self::try_put`] might not.
     fn put_next(&self, bytes: &[u8]) -> bool {
-        let Ok(me) = self.ready() else {
+        let Ok(me) = self.member.ready() else {
             return false;
         };
         let Some(after) = self.ring.put_next(me, self.ring.tail(), bytes) else {
             return false;
         };
         self.ring.announce_puts(after, 1);
-        self.is_whole()
+        self.member.is_whole()
     }
 
     /// Puts without waiting.
@@ -102,15 +95,15 @@ impl Inner {
     #[inline(never)]
     fn search_put(&self, bytes: &[u8]) -> Result<(), Refused> {
         match self.attempt_put(bytes) {
-            Err(Refused::GaveUp) if self.found_dead() => self.attempt_put(bytes),
+            Err(Refused::GaveUp) if self.member.found_dead() => self.attempt_put(bytes),
             put => put,
         }
     }
 
     fn attempt_put(&self, bytes: &[u8]) -> Result<(), Refused> {
-        let me = self.ready().map_err(Refused::Failed)?;
+        let me = self.member.ready().map_err(Refused::Failed)?;
         match self.ring.try_put(me, bytes) {
-            Ok(()) => self.check_whole().map_err(Refused::Failed),
+            Ok(()) => self.member.check_whole().map_err(Refused::Failed),
             Err(refusal) => Err(self.refused(refusal, bytes.len())),
         }
     }
@@ -140,8 +133,8 @@ impl Inner {
         deadline: Deadline,
     ) -> Result<(), Refused> {
         let gate = self.ring.gate();
-        let attempt = || match self.ready().map(|me| self.ring.try_put(me, bytes)) {
-            Ok(Ok(())) => Attempt::Done(self.check_whole().map_err(Refused::Failed)),
+        let attempt = || match self.member.ready().map(|me| self.ring.try_put(me, bytes)) {
+            Ok(Ok(())) => Attempt::Done(self.member.check_whole().map_err(Refused::Failed)),
             Ok(Err(PutRefusal::Full)) => Attempt::Blocked(&gate.space),
             Ok(Err(PutRefusal::BeingGot)) => Attempt::Unsettled(&gate.space),
             Ok(Err(PutRefusal::NoBlocks)) => Attempt::Blocked(&gate.blocks),
@@ -149,7 +142,8 @@ impl Inner {
             Err(e) => Attempt::Done(Err(Refused::Failed(e))),
         };
         let look = || {
-            self.object
+            self.member
+                .object
                 .look()
                 .err()
                 .map(|e| Err(Refused::Failed(Box::new(e))))
@@ -159,6 +153,7 @@ impl Inner {
             strategy,
             patience: &self.put_patience,
             deadline,
+            notes: None,
         };
         let is_promising = || self.ring.may_have_room();
         waiting
@@ -175,25 +170,25 @@ impl Inner {
                 len,
                 max: self.ring.geometry().most_bytes(),
             },
-            PutRefusal::Damage(damage) => Refused::Failed(self.remember(damage)),
+            PutRefusal::Damage(damage) => Refused::Failed(self.member.remember(damage)),
         }
     }
 
     /// Gets the message that is next in order, if it is there already. Gives up where [`Self::try_get`] might not.
     #[inline]
     pub(super) fn get_next(&self, to: &mut impl Target) -> Result<(), Unmet> {
-        let me = self.ready()?;
+        let me = self.member.ready()?;
         let from = self.ring.head();
         match self.ring.take_at(me, from) {
             Ok(Some(taken)) => self.receive(me, taken, from, to),
             Ok(None) => Err(Unmet::GaveUp),
-            Err(damage) => Err(self.remember(damage).into()),
+            Err(damage) => Err(self.member.remember(damage).into()),
         }
     }
 
     /// Gets a message without waiting.
     pub(super) fn try_get(&self, to: &mut impl Target) -> Result<(), Unmet> {
-        let me = self.ready()?;
+        let me = self.member.ready()?;
         let from = self.ring.head();
         match self.ring.take_from(me, from) {
             Ok(taken) => self.receive(me, taken, from, to),
@@ -217,10 +212,10 @@ impl Inner {
         let bytes = match self.ring.short(&taken) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return self.receive_large(claim, from, to),
-            Err(damage) => return Err(self.remember(damage).into()),
+            Err(damage) => return Err(self.member.remember(damage).into()),
         };
         let received = to.receive(Received::Shared(bytes));
-        if G::RUNS_CODE && !self.is(me) {
+        if G::RUNS_CODE && !self.member.is(me) {
             return Err(Unmet::GaveUp); // a child of it: the message is its parent's
         }
         self.deliver(claim, from, None)?;
@@ -237,9 +232,9 @@ impl Inner {
     ) -> Result<(), Unmet> {
         let mut bytes = to.buffer();
         let owned = self.ring.read(claim.me, &claim.taken, &mut bytes);
-        let owned = owned.map_err(|damage| self.remember(damage))?;
+        let owned = owned.map_err(|damage| self.member.remember(damage))?;
         let received = to.receive(Received::Owned(bytes));
-        if G::RUNS_CODE && !self.is(claim.me) {
+        if G::RUNS_CODE && !self.member.is(claim.me) {
             return Err(Unmet::GaveUp); // as above
         }
         self.deliver(claim, from, owned)?;
@@ -250,18 +245,20 @@ impl Inner {
     #[inline]
     fn deliver(&self, claim: Claim<'_>, from: u64, owned: Option<Owned>) -> Result<(), Box<Error>> {
         let after = self.ring.behind(&claim.taken, from);
-        claim.commit().map_err(|damage| self.remember(damage))?;
+        claim
+            .commit()
+            .map_err(|damage| self.member.remember(damage))?;
         self.ring.announce_gets(after, 1);
         if let Some(owned) = owned {
             let given = self.ring.give_blocks_back(&[owned]);
-            given.map_err(|damage| self.remember(damage))?;
+            given.map_err(|damage| self.member.remember(damage))?;
         }
-        self.check_whole()
+        self.member.check_whole()
     }
 
     /// Gets up to `max` messages without waiting.
     pub(super) fn try_get_many<T: Message>(&self, max: usize) -> Result<Vec<T>, Unmet> {
-        let me = self.ready()?;
+        let me = self.member.ready()?;
         let max = max.min(MOST_AT_ONCE);
         let mut taking = Taking::new(self, me);
         let mut values = Vec::new();
@@ -273,7 +270,7 @@ impl Inner {
                     Err(refusal) if taking.is_over(refusal) => break,
                     Err(refusal) => return Err(self.unmet(refusal)),
                 },
-                Err(damage) => return Err(self.remember(damage).into()),
+                Err(damage) => return Err(self.member.remember(damage).into()),
             };
             if values.capacity() == 0 {
                 values.reserve(max.min(USUAL_BATCH));
@@ -281,7 +278,7 @@ impl Inner {
             }
             taking.add(taken);
             let short = self.ring.short(&taken);
-            let received = match short.map_err(|damage| self.remember(damage))? {
+            let received = match short.map_err(|damage| self.member.remember(damage))? {
                 Some(bytes) => Received::Shared(bytes),
                 None => Received::Owned(self.read(&taken, &mut taking)?),
             };
@@ -297,7 +294,7 @@ impl Inner {
     fn read(&self, taken: &Taken, taking: &mut Taking<'_>) -> Result<Vec<u8>, Box<Error>> {
         let mut bytes = Vec::new();
         let owned = self.ring.read(taking.me, taken, &mut bytes);
-        let owned = owned.map_err(|damage| self.remember(damage))?;
+        let owned = owned.map_err(|damage| self.member.remember(damage))?;
         taking.owned.extend(owned);
         Ok(bytes)
     }
@@ -316,25 +313,25 @@ impl Inner {
 
     /// Commits gets.
     fn deliver_all(&self, mut taking: Taking<'_>) -> Result<(), Unmet> {
-        if !self.is(taking.me) {
+        if !self.member.is(taking.me) {
             return Err(Unmet::GaveUp); // a child forked by the messages' code: they are its parent's
         }
         let (after, done) = (taking.next, taking.commit());
-        done.map_err(|damage| self.remember(damage))
+        done.map_err(|damage| self.member.remember(damage))
             .map(|count| self.ring.announce_gets(after, count))?;
         let given = self.ring.give_blocks_back(&taking.owned);
-        given.map_err(|damage| self.remember(damage))?;
-        Ok(self.check_whole()?)
+        given.map_err(|damage| self.member.remember(damage))?;
+        Ok(self.member.check_whole()?)
     }
 
     /// Copies the oldest message, which stays.
     pub(super) fn peek(&self, to: &mut impl Target) -> Result<(), Unmet> {
-        self.check()?;
+        self.member.check()?;
         let mut bytes = to.buffer();
         let is_closed = self.ring.is_closed();
         let peeked = self.ring.peek(&mut bytes);
-        self.check()?;
-        let is_there = peeked.map_err(|damage| self.remember(damage))?;
+        self.member.check()?;
+        let is_there = peeked.map_err(|damage| self.member.remember(damage))?;
         if is_there {
             let received = to.receive(Received::Owned(bytes));
             return received.map_err(|e| GetError::Decode(e).into());
@@ -343,7 +340,7 @@ impl Inner {
             && self
                 .ring
                 .is_drained()
-                .map_err(|damage| self.remember(damage))?;
+                .map_err(|damage| self.member.remember(damage))?;
         Err(if is_over {
             GetError::Closed.into()
         } else {
@@ -363,12 +360,19 @@ impl Inner {
             Err(Unmet::BeingPut) => Attempt::Unsettled(items),
             met => Attempt::Done(met),
         };
-        let look = || self.object.look().err().map(|e| Err(Box::new(e).into()));
+        let look = || {
+            self.member
+                .object
+                .look()
+                .err()
+                .map(|e| Err(Box::new(e).into()))
+        };
         let waiting = Waiting {
             word: items,
             strategy,
             patience: &self.get_patience,
             deadline,
+            notes: None,
         };
         let is_promising = || self.ring.may_have_message();
         waiting
@@ -388,15 +392,9 @@ impl Inner {
             failure => Err(failure),
         };
         match retried {
-            Err(Unmet::GaveUp | Unmet::BeingPut) if self.found_dead() => again(),
+            Err(Unmet::GaveUp | Unmet::BeingPut) if self.member.found_dead() => again(),
             met => met,
         }
-    }
-
-    /// Looks for the dead, unless somebody did lately. What makes that fail is found by the next call.
-    #[cold]
-    fn found_dead(&self) -> bool {
-        self.object.look().is_ok_and(|found| found > 0)
     }
 
     #[cold]
@@ -405,52 +403,7 @@ impl Inner {
             GetRefusal::Empty => Unmet::GaveUp,
             GetRefusal::BeingPut => Unmet::BeingPut,
             GetRefusal::Closed => GetError::Closed.into(),
-            GetRefusal::Damage(damage) => self.remember(damage).into(),
+            GetRefusal::Damage(damage) => self.member.remember(damage).into(),
         }
-    }
-
-    /// This process's place among the participants, unless the queue is known to be damaged.
-    #[inline]
-    pub(super) fn ready(&self) -> Result<Owner, Box<Error>> {
-        self.check()?;
-        match self.object.owner() {
-            Some(me) => Ok(me),
-            None => self.object.attach().map_err(Box::new),
-        }
-    }
-
-    /// Whether this is still the process that `me` stands for, and not a child of it.
-    #[inline]
-    pub(super) fn is(&self, me: Owner) -> bool {
-        self.object.owner() == Some(me)
-    }
-
-    /// Whether the queue is not known to be damaged.
-    #[inline]
-    pub(super) fn check(&self) -> Result<(), Box<Error>> {
-        if let Some(&damage) = self.damage.get() {
-            return Err(self.remember(damage));
-        }
-        self.check_whole()
-    }
-
-    /// Whether what was just done was done to shared memory.
-    #[inline]
-    pub(super) fn check_whole(&self) -> Result<(), Box<Error>> {
-        if self.is_whole() {
-            Ok(())
-        } else {
-            Err(self.remember(CUT))
-        }
-    }
-
-    #[inline]
-    fn is_whole(&self) -> bool {
-        !self.cut.load(Ordering::Relaxed)
-    }
-
-    #[cold]
-    pub(super) fn remember(&self, damage: Damage) -> Box<Error> {
-        Box::new(self.damage.get_or_init(|| damage).of(self.object.label()))
     }
 }

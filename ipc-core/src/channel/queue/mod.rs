@@ -439,7 +439,7 @@ impl<T> Queue<T> {
     /// The queue's name; `None` if it is anonymous.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.inner.object.name()
+        self.inner.member.object.name()
     }
 
     /// Removes the queue's name. Who has the queue open keeps it; its memory is freed with the last of them.
@@ -448,7 +448,7 @@ impl<T> Queue<T> {
     ///
     /// [`Error::NotFound`](crate::Error::NotFound) if the name is gone or means another object by now.
     pub fn unlink(&self) -> Result<()> {
-        self.inner.object.unlink()
+        self.inner.member.object.unlink()
     }
 
     /// Looks for dead participants now and repairs what they left. Returns how many there were. Waiting and attaching do
@@ -458,7 +458,7 @@ impl<T> Queue<T> {
     ///
     /// [`Error::Corrupt`](crate::Error::Corrupt).
     pub fn sweep(&self) -> Result<u32> {
-        self.inner.object.sweep()
+        self.inner.member.object.sweep()
     }
 
     /// What blocking calls on this handle do before they sleep.
@@ -520,7 +520,7 @@ impl<T> Clone for Queue<T> {
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")
-            .field("object", &self.inner.object.label())
+            .field("object", &self.inner.member.object.label())
             .finish_non_exhaustive()
     }
 }
@@ -528,7 +528,7 @@ impl<T> fmt::Debug for Queue<T> {
 impl<T> serde::Serialize for Queue<T> {
     /// Encodes what another process needs to attach: the path, and a way through this process in case the name is gone.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.inner.object.ticket().serialize(serializer)
+        self.inner.member.object.ticket().serialize(serializer)
     }
 }
 

@@ -90,6 +90,7 @@ impl World {
             strategy: WaitStrategy::Sleep,
             patience: &Patience::new(),
             deadline: Deadline::NEVER,
+            notes: None,
         };
         let attempt = || match self.get(slot) {
             Err(GetRefusal::Empty) => Attempt::Blocked(&self.ring.gate().items),
@@ -105,6 +106,7 @@ impl World {
             strategy: WaitStrategy::Sleep,
             patience: &Patience::new(),
             deadline: Deadline::NEVER,
+            notes: None,
         };
         let attempt = || match self.put(slot, value) {
             Err(PutRefusal::Full) => Attempt::Blocked(&self.ring.gate().space),
@@ -304,6 +306,7 @@ fn no_wake_is_lost_by_a_putter_that_waits_for_blocks() {
             strategy: WaitStrategy::Sleep,
             patience: &patience,
             deadline: Deadline::NEVER,
+            notes: None,
         };
         let attempt = || match w.put_large(0, 2) {
             Err(PutRefusal::NoBlocks) => Attempt::Blocked(&w.ring.gate().blocks),

@@ -13,8 +13,8 @@ use crate::{
     message::Message,
     object::{
         Kind, Namespace,
-        lifetime::{self, Object, Recipe, Species},
-        participant::MAX_PARTICIPANTS,
+        lifetime::Species,
+        making::{self, Blueprint, Made, Making},
         wait::WaitStrategy,
     },
     region::{Region, identity::Facts},
@@ -23,12 +23,6 @@ use crate::{
 
 /// Bytes for large messages where the type does not tell how long messages are.
 const DEFAULT_MEMORY: usize = 1 << 20;
-const DEFAULT_PARTICIPANTS: u32 = 128;
-/// The most participants that may be asked for.
-const MOST_PARTICIPANTS: u32 = 16_000;
-const _: () = assert!(MOST_PARTICIPANTS <= MAX_PARTICIPANTS);
-/// How often opening or creating may lose to others who create and remove.
-const RACES: u32 = 100;
 
 /// Settings for a [`Queue`], from [`Queue::options`].
 ///
@@ -54,11 +48,7 @@ pub struct QueueOptions<T> {
     capacity: usize,
     memory: Option<usize>,
     inline_bytes: Option<usize>,
-    participants: u32,
-    mode: u32,
-    group: Option<u32>,
-    namespace: Option<Namespace>,
-    wait: WaitStrategy,
+    making: Making,
     _message: PhantomData<fn() -> T>,
 }
 
@@ -76,11 +66,7 @@ impl<T: Message> QueueOptions<T> {
             capacity,
             memory: None,
             inline_bytes: None,
-            participants: DEFAULT_PARTICIPANTS,
-            mode: 0o600,
-            group: None,
-            namespace: None,
-            wait: WaitStrategy::default(),
+            making: Making::default(),
             _message: PhantomData,
         }
     }
@@ -104,32 +90,32 @@ impl<T: Message> QueueOptions<T> {
 
     /// How many processes may be attached at once: 1 to 16,000, at 64 bytes each. Default: 128.
     pub fn participants(mut self, count: u32) -> Self {
-        self.participants = count;
+        self.making.participants = count;
         self
     }
 
     /// Permissions of the object's file. Default: `0o600`. Users of a group share an object with `0o660` and
     /// [`group`](Self::group), in a directory that they may all enter.
     pub fn mode(mut self, mode: u32) -> Self {
-        self.mode = mode;
+        self.making.mode = mode;
         self
     }
 
     /// Group of the object's file, by number. Default: the creator's.
     pub fn group(mut self, gid: u32) -> Self {
-        self.group = Some(gid);
+        self.making.group = Some(gid);
         self
     }
 
     /// Where the object is. Default: [`Namespace::current`].
     pub fn namespace(mut self, namespace: &Namespace) -> Self {
-        self.namespace = Some(namespace.clone());
+        self.making.namespace = Some(namespace.clone());
         self
     }
 
     /// What blocking calls on this handle do before they sleep.
     pub fn wait(mut self, strategy: WaitStrategy) -> Self {
-        self.wait = strategy;
+        self.making.wait = strategy;
         self
     }
 
@@ -140,8 +126,7 @@ impl<T: Message> QueueOptions<T> {
     /// [`Error::Exists`]; [`Error::BadOption`]; [`Error::NoSpace`], in which case nothing is left behind;
     /// [`Error::BadName`]; [`Error::PermissionDenied`].
     pub fn create(&self, name: &str) -> Result<Queue<T>> {
-        let path = self.place()?.file_of(name)?;
-        self.create_at(path, false)
+        self.draw(|blueprint| self.making.create(name, blueprint, &build))
     }
 
     /// Opens an existing queue.
@@ -151,9 +136,8 @@ impl<T: Message> QueueOptions<T> {
     /// [`Error::NotFound`]; [`Error::WrongKind`]; [`Error::WrongType`]; [`Error::TooManyParticipants`]; and those that say
     /// why the file cannot be trusted.
     pub fn open(&self, name: &str) -> Result<Queue<T>> {
-        let path = self.place()?.file_of(name)?;
-        let (object, ring) = Object::open(&path, species(&T::type_name()), &build)?;
-        self.finish(object, ring)
+        let made = self.making.open(name, species(&T::type_name()), &build)?;
+        Ok(self.finish(made))
     }
 
     /// Opens the queue, or makes it if there is none. Processes that race here get the same queue.
@@ -162,17 +146,7 @@ impl<T: Message> QueueOptions<T> {
     ///
     /// As [`create`](Self::create) and [`open`](Self::open).
     pub fn open_or_create(&self, name: &str) -> Result<Queue<T>> {
-        for _ in 0..RACES {
-            match self.open(name) {
-                Err(Error::NotFound { .. }) => {}
-                other => return other,
-            }
-            match self.create(name) {
-                Err(Error::Exists { .. }) => {} // somebody was faster
-                other => return other,
-            }
-        }
-        self.open(name)
+        making::open_or_create(|| self.open(name), || self.create(name))
     }
 
     /// Makes a queue without a name: other processes get it as a handle. It goes with its last living user, also when that
@@ -182,42 +156,28 @@ impl<T: Message> QueueOptions<T> {
     ///
     /// As [`create`](Self::create).
     pub fn anonymous(&self) -> Result<Queue<T>> {
-        let namespace = self.place()?;
-        lifetime::collect_sometimes(&namespace);
-        self.create_at(namespace.ephemeral_file()?, true)
+        self.draw(|blueprint| self.making.anonymous(blueprint, &build))
     }
 
-    fn create_at(&self, path: std::path::PathBuf, is_ephemeral: bool) -> Result<Queue<T>> {
+    /// Makes a queue as `make` does from a blueprint.
+    fn draw(&self, make: impl Fn(&Blueprint<'_>) -> Result<Made<Ring>>) -> Result<Queue<T>> {
         let shape = self.geometry()?;
+        let participants = self.making.participants;
         let too_large = || Error::BadOption {
             option: "capacity",
             why: "no address space has so much memory".into(),
         };
-        let recipe = Recipe {
+        let made = make(&Blueprint {
+            species: species(&T::type_name()),
             geometry: shape.to_words(),
-            participants: self.participants,
-            bytes: geometry::file_bytes(shape, self.participants).ok_or_else(too_large)?,
-            mode: self.mode,
-            group: self.group,
-            place: &|fresh| geometry::place(fresh, shape, self.participants),
-        };
-        let (object, ring) = Object::create(
-            path,
-            is_ephemeral,
-            species(&T::type_name()),
-            &recipe,
-            &build,
-        )?;
-        self.finish(object, ring)
+            bytes: geometry::file_bytes(shape, participants).ok_or_else(too_large)?,
+            place: &|fresh| geometry::place(fresh, shape, participants),
+        })?;
+        Ok(self.finish(made))
     }
 
-    fn finish(&self, object: Arc<Object>, ring: Arc<Ring>) -> Result<Queue<T>> {
-        object.sweep()?; // what the dead held is free again for whoever comes
-        Ok(Queue::over(object, ring, self.wait))
-    }
-
-    fn place(&self) -> Result<Namespace> {
-        self.namespace.clone().map_or_else(Namespace::current, Ok)
+    fn finish(&self, (object, ring): Made<Ring>) -> Queue<T> {
+        Queue::over(object, ring, self.making.wait)
     }
 
     fn geometry(&self) -> Result<Geometry> {
@@ -230,12 +190,7 @@ impl<T: Message> QueueOptions<T> {
         if self.capacity == 0 || self.capacity > geometry::MAX_CAPACITY {
             return bad("capacity", "a queue holds 1 to 2,147,483,648 messages");
         }
-        if self.participants == 0 || self.participants > MOST_PARTICIPANTS {
-            return bad(
-                "participants",
-                "an object has room for 1 to 16,000 processes",
-            );
-        }
+        self.making.check()?;
         if self.inline_bytes.is_some_and(|n| n > MOST_INLINE) {
             return bad("inline_bytes", "a cell carries at most 232 bytes");
         }

@@ -1,0 +1,249 @@
+//! A word that one thread at a time holds, and that says who: the heart of the three locks.
+//!
+//! # The word
+//!
+//! `turn:24 | thread:22 | owner:14 | WANTED | SECOND | INCONSISTENT | LOCKED`, all zero at first.
+//!
+//! ```text
+//!          try_hold                     release
+//! free(n) ──────────→ LOCKED(n + 1, me) ═══════→ free(n + 1)
+//!                         │ dead
+//!                         └────────────────────→ free(n + 1) | INCONSISTENT
+//! ```
+//!
+//! * INCONSISTENT stays until a holder says that all is well again.
+//! * SECOND tells which of two copies of the value is valid. A holder writes the other one, and its release changes over: so
+//!   a value is replaced as a whole or not at all, wherever its writer is killed.
+//! * WANTED: the holder keeps others out, but may not go in yet ([`super::rwlock`]). If it dies so, all is well.
+//! * `turn` counts holders, so that a sweeper that paused between its proof of death and its exchange does not take a later
+//!   holder for the dead one (it would now have to pause for a whole multiple of sixteen million).
+//!
+//! # Ordering
+//!
+//! * O1. release store(Release) → `try_hold` exchange(Acquire): the next holder sees what the last one wrote.
+//! * O2. `word` load(Acquire) → `Dead::still`: what a later participant of the slot wrote is not taken for the dead one's;
+//!   and its exchange is a Release, so that the next holder comes after what the dead one did.
+//! * O3. A release is a plain store, so that an acquisition is the only read-modify-write of the two, and nothing orders it before
+//!   the look for sleepers. So who finds the word held is never certain to be woken ([`Attempt::Unsettled`]): it sleeps for 50 µs at
+//!   first, and then at most for as long again as it has waited.
+//!
+//! [`Attempt::Unsettled`]: crate::object::wait::Attempt::Unsettled
+//!
+//! # If a process dies
+//!
+//! Holding: the sweep frees the word. Between its release and waking: the sweep wakes all. All else leaves nothing.
+
+use super::frame::Head;
+use crate::{
+    object::{
+        participant::{Dead, OWNER_BITS, Owner},
+        seat::{Activity, Visitor},
+    },
+    os::{clock, process},
+    prim::{AcqRel, Acquire, Relaxed, Release},
+};
+
+const LOCKED: u64 = 1;
+const INCONSISTENT: u64 = 2;
+const SECOND: u64 = 4;
+const WANTED: u64 = 8;
+const FLAG_BITS: u32 = 4;
+const OWNER: u64 = (1 << OWNER_BITS) - 1;
+const THREAD_SHIFT: u32 = FLAG_BITS + OWNER_BITS;
+const THREAD_BITS: u32 = 22;
+const THREAD: u64 = (1 << THREAD_BITS) - 1;
+const TURN_SHIFT: u32 = THREAD_SHIFT + THREAD_BITS;
+
+/// The word, read once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Word(u64);
+
+impl Word {
+    #[inline(always)]
+    pub(super) fn is_locked(self) -> bool {
+        self.0 & LOCKED != 0
+    }
+
+    pub(super) fn is_inconsistent(self) -> bool {
+        self.0 & INCONSISTENT != 0
+    }
+
+    /// Which copy of the value is valid.
+    #[inline(always)]
+    pub(super) fn is_second(self) -> bool {
+        self.0 & SECOND != 0
+    }
+
+    pub(super) fn is_wanted(self) -> bool {
+        self.0 & WANTED != 0
+    }
+
+    fn owner_bits(self) -> u64 {
+        self.0 >> FLAG_BITS & OWNER
+    }
+
+    fn thread(self) -> u64 {
+        self.0 >> THREAD_SHIFT & THREAD
+    }
+
+    #[inline(always)]
+    fn locked_by(self, me: Owner, thread: u32, flags: u64) -> Self {
+        let turn = (self.0 >> TURN_SHIFT).wrapping_add(1);
+        Self(
+            turn << TURN_SHIFT
+                | (u64::from(thread) & THREAD) << THREAD_SHIFT
+                | me.bits() << FLAG_BITS
+                | self.0 & (INCONSISTENT | SECOND)
+                | flags,
+        )
+    }
+
+    /// Free, with these flags.
+    #[inline(always)]
+    fn freed(self, flags: u64) -> Self {
+        Self(self.0 >> TURN_SHIFT << TURN_SHIFT | flags)
+    }
+}
+
+/// What the holder of a word knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) word: Word,
+    pub(super) me: Owner,
+}
+
+/// What a holder leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Leaving {
+    /// The next holder is warned.
+    pub(super) is_inconsistent: bool,
+    /// The other copy of the value is the valid one from here on.
+    pub(super) has_written: bool,
+}
+
+impl Head {
+    #[inline(always)]
+    pub(super) fn look(&self) -> Word {
+        Word(self.word.load(Acquire)) // O2
+    }
+
+    /// Takes the word if it is free.
+    #[inline(always)]
+    pub(super) fn try_hold(&self, me: Owner) -> Option<Held> {
+        self.try_hold_as(me, 0)
+    }
+
+    /// As [`Self::try_hold`], but only keeps others out.
+    pub(super) fn try_want(&self, me: Owner) -> Option<Held> {
+        self.try_hold_as(me, WANTED)
+    }
+
+    #[inline(always)]
+    fn try_hold_as(&self, me: Owner, flags: u64) -> Option<Held> {
+        let seen = Word(self.word.load(Relaxed));
+        if seen.is_locked() {
+            return None;
+        }
+        let word = seen.locked_by(me, process::thread_id(), LOCKED | flags);
+        self.word
+            .compare_exchange(seen.0, word.0, Acquire, Relaxed)
+            .ok()?; // O1
+        self.since.store(clock::coarse_ns(), Relaxed);
+        Some(Held { word, me })
+    }
+
+    /// Goes in: from keeping others out to holding. `None` if the word is not the caller's any more.
+    pub(super) fn go_in(&self, held: Held) -> Option<Held> {
+        let word = Word(held.word.0 & !WANTED);
+        self.word
+            .compare_exchange(held.word.0, word.0, AcqRel, Relaxed)
+            .ok()?; // O1
+        Some(Held { word, ..held })
+    }
+
+    /// Frees the word, which the caller holds, and wakes up to `count` of those who wait for it. Whether it was the
+    /// caller's.
+    #[inline(always)]
+    pub(super) fn release(&self, held: Held, leaving: Leaving, count: u32) -> bool {
+        let second = held.word.0 & SECOND ^ if leaving.has_written { SECOND } else { 0 };
+        let inconsistent = if leaving.is_inconsistent {
+            INCONSISTENT
+        } else {
+            0
+        };
+        let free = held.word.freed(second | inconsistent);
+        let is_ours = self.word.load(Relaxed) == held.word.0;
+        if is_ours {
+            self.word.store(free.0, Release); // O1
+        }
+        self.main.wake_of_claim(count); // not always seen: O3
+        is_ours
+    }
+
+    /// Whether this thread of `me` holds the word, and as what.
+    #[inline(always)]
+    pub(super) fn held_by(&self, me: Owner) -> Option<Held> {
+        let word = Word(self.word.load(Relaxed)); // our own, or somebody else's
+        let is_mine = word.is_locked()
+            && word.owner_bits() == me.bits()
+            && word.thread() == u64::from(process::thread_id()) & THREAD;
+        is_mine.then_some(Held { word, me })
+    }
+
+    /// Whether the next holder is to be warned.
+    pub(super) fn is_marked(&self) -> bool {
+        self.look().is_inconsistent()
+    }
+
+    /// Warns the next holder, or does not. For the holder, between acquisition and release.
+    pub(super) fn mark(&self, is_inconsistent: bool) {
+        // Nobody else changes a held word.
+        if is_inconsistent {
+            self.word.fetch_or(INCONSISTENT, Relaxed);
+        } else {
+            self.word.fetch_and(!INCONSISTENT, Relaxed);
+        }
+    }
+
+    /// Frees the word if the dead held it.
+    pub(super) fn repair_hold(&self, dead: &Dead<'_>) {
+        let seen = self.look(); // O2: before `still`
+        if !seen.is_locked() || seen.owner_bits() != dead.owner().bits() || !dead.still() {
+            return;
+        }
+        let warning = if seen.is_wanted() {
+            seen.0 & INCONSISTENT
+        } else {
+            INCONSISTENT
+        };
+        let free = seen.freed(seen.0 & SECOND | warning);
+        // Fails when another sweeper was first.
+        let _ = self.word.compare_exchange(seen.0, free.0, Release, Relaxed); // O1, O2
+    }
+
+    /// Who holds the word.
+    pub(super) fn holder(&self) -> Option<Visitor> {
+        let word = self.look();
+        word.is_locked().then(|| Visitor {
+            owner_bits: word.owner_bits(),
+            thread: word.thread() as u32,
+            since_ns: self.since.load(Relaxed),
+            activity: if word.is_wanted() {
+                Activity::Waiting
+            } else {
+                Activity::Holding
+            },
+        })
+    }
+
+    /// In a word, for people.
+    pub(super) fn describe_hold(&self) -> String {
+        let word = self.look();
+        let held = if word.is_locked() { "held" } else { "free" };
+        if word.is_inconsistent() {
+            format!("{held}, inconsistent")
+        } else {
+            held.to_owned()
+        }
+    }
+}

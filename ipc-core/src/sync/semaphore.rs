@@ -1,0 +1,269 @@
+//! A count that anybody may raise and lower: the classic semaphore, whose permits belong to nobody.
+//!
+//! # The word
+//!
+//! The count of permits that are to be had, 0 to 2³¹ − 1.
+//!
+//! # Ordering
+//!
+//! * O1. `word` exchange(Release) up → exchange(Acquire) down: what was done before a release is seen by who acquires.
+//!
+//! # If a process dies
+//!
+//! With a permit: it is lost, as nobody knows whose it was ([`super::bounded_semaphore`] does). Between its release and waking:
+//! the sweep wakes all.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use super::{
+    errors::{AcquireTimeoutError, ReleaseError, TryAcquireError},
+    frame::{Frame, Mechanism, Station},
+    options::{Options, handle},
+};
+use crate::{
+    error::{Damage, Result},
+    object::{
+        Kind,
+        participant::{Dead, Owner, Repair},
+        wait::{Attempt, Deadline},
+    },
+    prim::{AcqRel, Acquire, Relaxed},
+};
+
+/// The most permits.
+const MOST: u32 = i32::MAX as u32;
+const ENDED: Damage = Damage("a wait without end ended");
+
+/// The algorithm over an object's memory.
+#[derive(Debug)]
+pub(crate) struct SemaphoreCore {
+    frame: Frame,
+}
+
+impl SemaphoreCore {
+    #[inline]
+    fn try_acquire(&self) -> bool {
+        let word = &self.frame.head().word;
+        let mut seen = word.load(Relaxed);
+        while seen > 0 {
+            match word.compare_exchange(seen, seen - 1, Acquire, Relaxed) {
+                Ok(_) => return true, // O1
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    fn release(&self, count: u32) -> Result<(), ReleaseError> {
+        let up = |seen: u64| {
+            let sum = seen.checked_add(u64::from(count))?;
+            (sum <= u64::from(MOST)).then_some(sum)
+        };
+        let released = self.frame.head().word.fetch_update(AcqRel, Relaxed, up); // O1
+        released.map_err(|_| ReleaseError::Overflow)?;
+        self.frame.head().main.wake(count);
+        Ok(())
+    }
+
+    fn value(&self) -> u32 {
+        u32::try_from(self.frame.head().word.load(Acquire)).unwrap_or(u32::MAX) // O1
+    }
+}
+
+impl Mechanism for SemaphoreCore {
+    fn over(frame: Frame) -> Result<Self, Damage> {
+        Ok(Self { frame })
+    }
+
+    fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    fn describe(&self) -> String {
+        format!("{} available", self.value())
+    }
+}
+
+impl Repair for SemaphoreCore {
+    fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
+        self.frame.notes.repair(dead, |_| {});
+        Ok(())
+    }
+
+    fn wake_all(&self) {
+        self.frame.wake_all();
+    }
+}
+
+/// A counting semaphore that anybody may release, as Python's `Semaphore`.
+///
+/// # Blocking
+///
+/// [`acquire`](Self::acquire) blocks while there is no permit, `try_acquire` never, `acquire_timeout` for so long.
+///
+/// # When a process dies
+///
+/// A permit it acquired is gone: here permits belong to nobody, as one process may acquire and another release. Where a permit
+/// should return when its holder dies, use a [`BoundedSemaphore`](crate::BoundedSemaphore). Waiters that die leave nothing.
+///
+/// # Example
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ipc-doc-semaphore-{}", std::process::id()));
+/// # let namespace = ipc_core::Namespace::at(&dir)?;
+/// use ipc_core::Semaphore;
+///
+/// let slots = Semaphore::options(1).namespace(&namespace).create("slots")?;
+/// slots.acquire()?.forget(); // taken, and released by whoever is done
+/// assert!(slots.try_acquire().is_err());
+/// slots.release(1)?;
+/// assert_eq!(slots.value(), 1);
+/// # slots.unlink()?;
+/// # std::fs::remove_dir_all(dir).ok();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Semaphore {
+    station: Arc<Station<SemaphoreCore>>,
+}
+
+handle!([] Semaphore, "Semaphore", SemaphoreCore, Kind::Semaphore, String::new());
+
+impl Semaphore {
+    /// Makes a semaphore of `permits` under `name`, with default [options](Self::options).
+    ///
+    /// # Errors
+    ///
+    /// See [`Options::create`].
+    pub fn create(name: &str, permits: u32) -> Result<Self> {
+        Self::options(permits).create(name)
+    }
+
+    /// Settings for a semaphore that has `permits` at first: 0 to 2,147,483,647.
+    pub fn options(permits: u32) -> Options<Self> {
+        let mut options = Options::new();
+        if permits > MOST {
+            options.refusal = Some(("permits", "a semaphore has 0 to 2,147,483,647"));
+        }
+        options.begin = Some(Box::new(move |frame| {
+            frame.head().word.store(u64::from(permits), Relaxed);
+        }));
+        options
+    }
+
+    fn at(station: Arc<Station<SemaphoreCore>>) -> Self {
+        Self { station }
+    }
+
+    /// Takes a permit; blocks while there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`](crate::Error) if the object cannot be used any more.
+    #[inline]
+    pub fn acquire(&self) -> Result<SemaphoreGuard<'_>> {
+        match self.acquire_until(Deadline::NEVER)? {
+            Some(guard) => Ok(guard),
+            None => Err(self.station.failed(ENDED)),
+        }
+    }
+
+    /// Takes a permit if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`TryAcquireError`].
+    #[inline]
+    pub fn try_acquire(&self) -> Result<SemaphoreGuard<'_>, TryAcquireError> {
+        let me = self.station.member.ready().map_err(|e| *e)?;
+        if self.station.mechanism.try_acquire() {
+            Ok(SemaphoreGuard {
+                semaphore: self,
+                me,
+            })
+        } else {
+            Err(TryAcquireError::WouldBlock)
+        }
+    }
+
+    /// Takes a permit; blocks for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireTimeoutError`].
+    pub fn acquire_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<SemaphoreGuard<'_>, AcquireTimeoutError> {
+        self.acquire_until(Deadline::after(timeout))?
+            .ok_or(AcquireTimeoutError::Timeout)
+    }
+
+    #[inline]
+    fn acquire_until(&self, deadline: Deadline) -> Result<Option<SemaphoreGuard<'_>>> {
+        let me = self.station.member.ready().map_err(|e| *e)?;
+        let core = &*self.station.mechanism;
+        if core.try_acquire() {
+            return Ok(Some(SemaphoreGuard {
+                semaphore: self,
+                me,
+            }));
+        }
+        let main = &core.frame.head().main;
+        let attempt = || {
+            if core.try_acquire() {
+                Attempt::Done(Ok(()))
+            } else {
+                Attempt::Blocked(main)
+            }
+        };
+        let waited = self
+            .station
+            .wait(me, main, deadline, attempt, || core.value() > 0)?;
+        Ok(waited.map(|()| SemaphoreGuard {
+            semaphore: self,
+            me,
+        }))
+    }
+
+    /// Adds `permits`, whoever took any.
+    ///
+    /// # Errors
+    ///
+    /// [`ReleaseError::Overflow`], and then none are added.
+    pub fn release(&self, permits: u32) -> Result<(), ReleaseError> {
+        self.station.member.ready().map_err(|e| *e)?;
+        self.station.mechanism.release(permits)
+    }
+
+    /// How many permits there are to be had.
+    #[must_use]
+    pub fn value(&self) -> u32 {
+        self.station.mechanism.value()
+    }
+}
+
+/// A permit of a [`Semaphore`], which goes back when this is dropped.
+#[derive(Debug)]
+#[must_use = "the permit goes back when this is dropped"]
+pub struct SemaphoreGuard<'a> {
+    semaphore: &'a Semaphore,
+    me: Owner,
+}
+
+impl SemaphoreGuard<'_> {
+    /// Keeps the permit taken until somebody [releases](Semaphore::release) one.
+    pub fn forget(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for SemaphoreGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let station = &self.semaphore.station;
+        if station.member.is(self.me) {
+            // Fails only at the limit, beyond which nobody can count.
+            let _ = station.mechanism.release(1);
+        }
+    }
+}
