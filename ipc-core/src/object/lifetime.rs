@@ -283,11 +283,14 @@ impl Object {
     pub(crate) fn owner(&self) -> Option<Owner> {
         let member = self.member.load(Ordering::Acquire);
         let is_mine = (member >> 32) as u32 == fork::epoch();
-        if is_mine {
-            Owner::of_slot((member as u32).wrapping_sub(1))
-        } else {
-            None
-        }
+        Owner::from_bits(member as u16).filter(|_| is_mine)
+    }
+
+    /// Whether `me` is this process, and not its parent before a fork.
+    #[inline(always)]
+    pub(crate) fn is_owner(&self, me: Owner) -> bool {
+        let member = self.member.load(Ordering::Acquire);
+        member == u64::from(fork::epoch()) << 32 | me.bits()
     }
 
     /// Takes a slot for this process, once.

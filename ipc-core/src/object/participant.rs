@@ -82,6 +82,12 @@ impl Owner {
             .map(Self)
     }
 
+    /// From what [`Self::bits`] gave, kept in private memory.
+    #[inline]
+    pub(crate) fn from_bits(bits: u16) -> Option<Self> {
+        NonZeroU16::new(bits).map(Self)
+    }
+
     /// What goes into a claim word.
     #[inline]
     pub(crate) fn bits(self) -> u64 {

@@ -40,7 +40,7 @@ pub(super) const MOST_VALUE: usize = 1 << 20;
 pub(crate) struct Head {
     /// The primitive's state.
     pub(super) word: AtomicU64,
-    /// Since when it is held, by the monotonic clock, for people.
+    /// Since when it is held, by the monotonic clock, for people; 0 while nobody has asked.
     pub(super) since: AtomicU64,
     /// How often its holder holds it.
     pub(super) depth: AtomicU32,

@@ -135,7 +135,9 @@ impl Head {
 
     /// As [`Self::try_hold`], but only keeps others out.
     pub(super) fn try_want(&self, me: Owner) -> Option<Held> {
-        self.try_hold_as(me, WANTED)
+        let held = self.try_hold_as(me, WANTED);
+        self.stamp();
+        held
     }
 
     #[inline(always)]
@@ -148,8 +150,16 @@ impl Head {
         self.word
             .compare_exchange(seen.0, word.0, Acquire, Relaxed)
             .ok()?; // O1
-        self.since.store(clock::coarse_ns(), Relaxed);
+        self.since.store(0, Relaxed);
         Some(Held { word, me })
+    }
+
+    /// Writes down that the word is held from now on, unless that is known. By its holder, or, as reading the clock takes
+    /// longer than taking the word, by the first who has to wait.
+    pub(super) fn stamp(&self) {
+        if self.since.load(Relaxed) == 0 {
+            self.since.store(clock::coarse_ns(), Relaxed);
+        }
     }
 
     /// Goes in: from keeping others out to holding. `None` if the word is not the caller's any more.

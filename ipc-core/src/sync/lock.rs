@@ -87,8 +87,12 @@ impl Station<LockCore> {
     #[cold]
     fn wait_to_hold(&self, me: Owner, deadline: Deadline) -> Result<Option<Held>> {
         let head = self.mechanism.frame.head();
+        head.stamp();
         let attempt = || match head.try_hold(me) {
-            Some(held) => Attempt::Done(Ok(held)),
+            Some(held) => {
+                head.stamp();
+                Attempt::Done(Ok(held))
+            }
             None => Attempt::Unsettled(&head.main), // O3
         };
         self.wait(me, &head.main, deadline, attempt, || {
@@ -106,11 +110,10 @@ impl Station<LockCore> {
             .or_else(|| self.again(|| head.try_hold(me))))
     }
 
-    /// Frees the word, unless this is a forked child of its holder.
+    /// Frees the word. The caller has made sure that this is no forked child of its holder.
     #[inline(always)]
     pub(super) fn release(&self, held: Held, leaving: Leaving) {
-        let is_ours = self.member.is(held.me);
-        if is_ours && !self.mechanism.frame.head().release(held, leaving, 1) {
+        if !self.mechanism.frame.head().release(held, leaving, 1) {
             self.member.remember(NOT_OURS);
         }
     }

@@ -54,13 +54,14 @@ impl SemaphoreCore {
         false
     }
 
+    #[inline]
     fn release(&self, count: u32) -> Result<(), ReleaseError> {
-        let up = |seen: u64| {
-            let sum = seen.checked_add(u64::from(count))?;
-            (sum <= u64::from(MOST)).then_some(sum)
-        };
-        let released = self.frame.head().word.fetch_update(AcqRel, Relaxed, up); // O1
-        released.map_err(|_| ReleaseError::Overflow)?;
+        let word = &self.frame.head().word;
+        let before = word.fetch_add(u64::from(count), AcqRel); // O1
+        if before.saturating_add(u64::from(count)) > u64::from(MOST) {
+            word.fetch_sub(u64::from(count), AcqRel); // O1; who was faster took one of them, which is no harm
+            return Err(ReleaseError::Overflow);
+        }
         self.frame.head().main.wake(count);
         Ok(())
     }
