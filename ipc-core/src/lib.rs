@@ -6,6 +6,11 @@
 //! Reading path through the source: `region/region.rs` (memory others write) → `object/participant.rs` (who lives, and the
 //! proof that one does not) → `channel/queue/ring.rs` (the pattern) → `object/wait.rs` (the hard argument). The module list
 //! below is in order of layers: each uses only those above it.
+//!
+//! # Features
+//!
+//! * `raw-sync`: an [`Event`] is also an event of the crate `raw_sync` (`EventInit` and `EventImpl`), so that its users can
+//!   switch by `use ipc_core::Event`. What an event does about death is the same there.
 
 mod error;
 mod prim;
@@ -37,5 +42,5 @@ pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wa
 pub use sync::{
     AcquireTimeoutError, Barrier, BarrierError, BoundedSemaphore, BoundedSemaphoreGuard, Condition,
     Event, Lock, LockGuard, Options, RLock, RLockGuard, ReadGuard, ReleaseError, RwLock, Semaphore,
-    SemaphoreGuard, TryAcquireError, WriteGuard,
+    SemaphoreGuard, Timer, TryAcquireError, WriteGuard,
 };

@@ -286,13 +286,6 @@ impl Object {
         Owner::from_bits(member as u16).filter(|_| is_mine)
     }
 
-    /// Whether `me` is this process, and not its parent before a fork.
-    #[inline(always)]
-    pub(crate) fn is_owner(&self, me: Owner) -> bool {
-        let member = self.member.load(Ordering::Acquire);
-        member == u64::from(fork::epoch()) << 32 | me.bits()
-    }
-
     /// Takes a slot for this process, once.
     #[cold]
     pub(crate) fn attach(&self) -> Result<Owner> {
@@ -430,7 +423,9 @@ impl Drop for Object {
         if let Some((epoch, owner, token)) = held
             && epoch == fork::epoch()
         {
-            self.participants.detach(owner);
+            if !self.structure.names(owner) {
+                self.participants.detach(owner);
+            }
             drop(token);
         }
         if self.is_ephemeral && namespace::is_ephemeral_file(&self.path) {

@@ -37,12 +37,6 @@ impl Membership {
         }
     }
 
-    /// Whether this is still the process that `me` stands for, and not a child of it.
-    #[inline(always)]
-    pub(crate) fn is(&self, me: Owner) -> bool {
-        self.object.is_owner(me)
-    }
-
     /// Whether the object is not known to be damaged.
     #[inline(always)]
     pub(crate) fn check(&self) -> Result<(), Box<Error>> {

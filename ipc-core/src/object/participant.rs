@@ -203,6 +203,12 @@ pub(crate) trait Repair: Send + Sync {
     /// The order is: read the word, then ask `dead.still()`, then exchange (I3).
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage>;
 
+    /// Whether anything here still names a participant that is about to leave in peace: what it forgot to give back. Then it
+    /// leaves as the dead do, and is swept.
+    fn names(&self, _owner: Owner) -> bool {
+        false
+    }
+
     /// Wakes every sleeper: one of those a dead process woke, or should have woken, may still sleep.
     fn wake_all(&self);
 }

@@ -22,7 +22,8 @@
 //! # Ordering
 //!
 //! * O1. `ctl` exchange(Release) to FREE → exchange(Acquire) from FREE: who sits down next comes after who left.
-//! * O2. `ctl` load(Acquire) → `Dead::still`: what a later participant of the slot wrote is not taken for the dead one's.
+//! * O2. `ctl` exchange(Release) → load(Acquire) → `Dead::still`: what a later participant of the slot wrote is not taken for the
+//!   dead one's.
 //!
 //! # If a process dies
 //!
@@ -35,7 +36,7 @@ use super::{
     wait::WaitWord,
 };
 use crate::{
-    os::{clock, process},
+    os::{clock, fork::Process, process},
     prim::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed},
     region::{OutOfBounds, Region, Shared, Span},
 };
@@ -45,6 +46,8 @@ const ACTIVITY_BITS: u32 = 4;
 const ACTIVITY: u64 = (1 << ACTIVITY_BITS) - 1;
 const OWNER: u64 = (1 << OWNER_BITS) - 1;
 const TURN_SHIFT: u32 = ACTIVITY_BITS + OWNER_BITS;
+/// How often a sweeper tries a seat of the dead, which the living change once at the most.
+const RACES: u32 = 4;
 
 /// What somebody does with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -171,14 +174,16 @@ impl Seat {
     pub(crate) fn exchange(&self, seen: SeatCtl, next: SeatCtl) -> bool {
         self.ctl
             .compare_exchange(seen.0, next.0, AcqRel, Relaxed)
-            .is_ok() // O1
+            .is_ok() // O1, O2
     }
 
-    /// Writes down who sat down here, for people.
+    /// Writes down who sat down here, for people. Returns this process.
     #[inline]
-    pub(crate) fn sign(&self) {
-        self.thread.store(process::thread_id(), Relaxed);
+    pub(crate) fn sign(&self) -> Process {
+        let (process, thread) = process::this_thread();
+        self.thread.store(thread, Relaxed);
         self.since.store(clock::coarse_ns(), Relaxed);
+        process
     }
 }
 
@@ -187,6 +192,8 @@ impl Seat {
 pub(crate) struct Seated {
     pub(crate) index: usize,
     pub(crate) ctl: SeatCtl,
+    /// Whose memory this is to be in. A forked child finds a copy, which is no seat of its own.
+    pub(crate) process: Process,
 }
 
 /// Some of an object's seats.
@@ -236,8 +243,11 @@ impl Seats {
             }
             let mine = seen.taken(me, activity);
             if seat.exchange(seen, mine) {
-                seat.sign();
-                return Some(Seated { index, ctl: mine });
+                return Some(Seated {
+                    index,
+                    ctl: mine,
+                    process: seat.sign(),
+                });
             }
         }
         None
@@ -254,19 +264,33 @@ impl Seats {
     pub(crate) fn repair(&self, dead: &Dead<'_>, mut before: impl FnMut(Activity)) -> usize {
         let mut freed = 0;
         for seat in self.all() {
-            let seen = seat.look(); // O2: before `still`
-            let activity = seen.activity();
-            if seen.owner_bits() != dead.owner().bits() || activity == Some(Activity::Lent) {
-                continue;
+            // Again where the exchange fails: a notifier may have changed what the dead one is doing.
+            for _ in 0..RACES {
+                let seen = seat.look(); // O2: before `still`
+                let activity = seen.activity();
+                if seen.owner_bits() != dead.owner().bits() || activity == Some(Activity::Lent) {
+                    break;
+                }
+                let Some(activity) = activity else { break };
+                if !dead.still() {
+                    return freed; // another sweeper has finished
+                }
+                before(activity);
+                if seat.exchange(seen, seen.left()) {
+                    freed += 1;
+                    break;
+                }
             }
-            let Some(activity) = activity else { continue };
-            if !dead.still() {
-                return freed; // another sweeper has finished
-            }
-            before(activity);
-            freed += usize::from(seat.exchange(seen, seen.left()));
         }
         freed
+    }
+
+    /// Whether `owner` has a seat.
+    pub(crate) fn name(&self, owner: Owner) -> bool {
+        let mut seats = self.all().iter().map(Seat::look);
+        seats.any(|ctl| {
+            ctl.owner_bits() == owner.bits() && ctl.activity().is_some_and(|a| a != Activity::Lent)
+        })
     }
 
     /// Who sits where, for people; on seats whose word `is_current`.
@@ -315,7 +339,9 @@ impl<'a> Note<'a> {
 
 impl Drop for Note<'_> {
     fn drop(&mut self) {
-        if let Some(seated) = self.seated {
+        if let Some(seated) = self.seated
+            && seated.process.is_this()
+        {
             // Ours no longer only if we are held for dead.
             let _ = self.seats.leave(seated);
         }

@@ -421,7 +421,7 @@ impl Backoff {
 
     /// Rarely enough not to disturb who is about to do what is waited for.
     fn is_time_to_try(&self) -> bool {
-        (self.0 + 1).is_multiple_of(128)
+        self.0.wrapping_add(1).is_multiple_of(128)
     }
 
     /// Rarely enough that reading the clock costs nothing.

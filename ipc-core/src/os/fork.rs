@@ -34,6 +34,22 @@ pub(crate) fn epoch() -> u32 {
     first_epoch()
 }
 
+/// A process, as opposed to its forked children, who find a copy of this in their memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process(u32);
+
+impl Process {
+    #[inline(always)]
+    pub(crate) fn this() -> Self {
+        Self(epoch())
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_this(self) -> bool {
+        self.0 == epoch()
+    }
+}
+
 #[cold]
 fn first_epoch() -> u32 {
     if HAS_NO_PAGE.load(Ordering::Relaxed) {

@@ -2,6 +2,8 @@
 
 use std::{cell::Cell, fs, sync::OnceLock};
 
+use super::fork::Process;
+
 /// This process, as `ps` would show it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Me {
@@ -82,19 +84,20 @@ pub(crate) fn is_in_group(group: u32) -> bool {
         || nix::unistd::getgroups().is_ok_and(|all| all.iter().any(|g| g.as_raw() == group))
 }
 
-/// This thread, as the kernel numbers it in this process's pid namespace; at most 22 bits wide.
+/// This process, and this thread as the kernel numbers it in the process's pid namespace: at most 22 bits wide.
 #[inline(always)]
-pub(crate) fn thread_id() -> u32 {
+pub(crate) fn this_thread() -> (Process, u32) {
     thread_local! {
-        /// Fork epoch and number: a forked child's thread has another.
-        static ID: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+        /// A forked child's thread has another.
+        static THREAD: Cell<Option<(Process, u32)>> = const { Cell::new(None) };
     }
-    let epoch = super::fork::epoch();
-    let (at, id) = ID.get();
-    if at == epoch {
-        return id;
+    let process = Process::this();
+    if let Some(known) = THREAD.get()
+        && known.0 == process
+    {
+        return known;
     }
     let id = u32::try_from(nix::unistd::gettid().as_raw()).unwrap_or(0);
-    ID.set((epoch, id));
-    id
+    THREAD.set(Some((process, id)));
+    (process, id)
 }

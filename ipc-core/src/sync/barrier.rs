@@ -44,7 +44,8 @@ use crate::{
         seat::{Activity, SeatCtl},
         wait::{Attempt, Deadline},
     },
-    prim::{AcqRel, Acquire, Relaxed},
+    os::fork::Process,
+    prim::{Acquire, Relaxed, Release},
 };
 
 const MOST_PARTIES: usize = 1 << 16;
@@ -107,7 +108,7 @@ pub(crate) struct BarrierCore {
 }
 
 /// What came of an attempt to arrive.
-enum Arrival {
+pub(super) enum Arrival {
     At(usize, u64),
     /// All parties of this generation have come, and it has not ended yet.
     Full,
@@ -121,12 +122,12 @@ impl BarrierCore {
 
     fn exchange(&self, seen: Word, next: Word) -> bool {
         let word = &self.frame.head().word;
-        word.compare_exchange(seen.0, next.0, AcqRel, Relaxed)
+        word.compare_exchange(seen.0, next.0, Release, Relaxed)
             .is_ok() // O1
     }
 
     /// Takes a seat in the present generation.
-    fn arrive(&self, me: Owner) -> Arrival {
+    pub(super) fn arrive(&self, me: Owner) -> Arrival {
         let word = self.word();
         match word.state() {
             OPEN => {}
@@ -168,6 +169,35 @@ impl BarrierCore {
         ended
     }
 
+    /// For one that arrived in `generation`: ends it if all have come, after its action, if any. Whether the generation ended
+    /// well; `None` while it has not ended.
+    pub(super) fn try_pass(
+        &self,
+        me: Owner,
+        generation: u64,
+        action: &mut Option<Box<dyn FnOnce() + '_>>,
+    ) -> Option<bool> {
+        let seen = self.word();
+        let outcome = seen.outcome_of(generation);
+        if outcome.is_some() || seen.state() != OPEN || !self.have_all_come(generation) {
+            return outcome;
+        }
+        if action.is_none() {
+            self.end(seen, false, OPEN);
+            // Ended now, by us or by somebody else, unless another's action is running.
+            return self.word().outcome_of(generation);
+        }
+        let acting = seen.acting(me);
+        if !self.exchange(seen, acting) {
+            return None;
+        }
+        let mut breaks = BreaksUnlessDone(Some((self, acting)), Process::this());
+        if let Some(action) = action.take() {
+            action();
+        }
+        Some(breaks.done())
+    }
+
     /// Breaks the present generation, whichever it is.
     fn abort(&self) {
         for _ in 0..RACES {
@@ -179,7 +209,7 @@ impl BarrierCore {
     }
 
     /// Breaks `generation`, unless it has ended. Returns how it ended.
-    fn abort_generation(&self, generation: u64) -> Option<bool> {
+    pub(super) fn abort_generation(&self, generation: u64) -> Option<bool> {
         for _ in 0..RACES {
             let seen = self.word();
             let outcome = seen.outcome_of(generation);
@@ -190,7 +220,7 @@ impl BarrierCore {
         None
     }
 
-    fn reset(&self) {
+    pub(super) fn reset(&self) {
         for _ in 0..RACES {
             let seen = self.word();
             let done = match seen.state() {
@@ -218,6 +248,9 @@ fn is_arrival(seat: SeatCtl, generation: u64) -> bool {
 
 impl Mechanism for BarrierCore {
     fn over(frame: Frame) -> Result<Self, Damage> {
+        if frame.seats.all().is_empty() {
+            return Err(Damage("a barrier has no parties"));
+        }
         Ok(Self { frame })
     }
 
@@ -253,6 +286,7 @@ impl Repair for BarrierCore {
                 break;
             }
         }
+        self.frame.notes.repair(dead, |_| {});
         Ok(())
     }
 
@@ -268,9 +302,10 @@ pub enum BarrierError {
     /// Somebody died, gave up, failed in its action, aborted or reset the barrier.
     #[error("the barrier is broken; reset it when all parties are ready again")]
     Broken,
-    /// Not all came in time; the barrier is broken for all.
+    /// It took longer than the timeout, as not all parties came or an action ran on; the barrier is broken for all. (Where more
+    /// came than there are parties, one may not even get in by then; that breaks nothing.)
     #[error(
-        "not all parties came before the timeout, so the barrier is broken; reset it when they are ready again"
+        "it took longer than the timeout, so the barrier is broken; reset it when all parties are ready again"
     )]
     Timeout,
     /// The object cannot be used any more.
@@ -358,6 +393,8 @@ impl Barrier {
     /// As [`wait`](Self::wait); one of the parties calls its `action` once all have come, and before any goes on. If it panics or
     /// its process is killed, the barrier is broken.
     ///
+    /// Give every party an action: where some have none and one of these is the last to see that all have come, none runs.
+    ///
     /// # Errors
     ///
     /// [`BarrierError`].
@@ -413,26 +450,9 @@ impl Barrier {
         let core = &*self.station.mechanism;
         let main = &core.frame.head().main;
         let mut action = action;
-        let attempt = || {
-            let seen = core.word();
-            if let Some(is_whole) = seen.outcome_of(generation) {
-                return Attempt::Done(Ok(is_whole));
-            }
-            if seen.state() == OPEN && core.have_all_come(generation) {
-                let Some(action) = action.take() else {
-                    core.end(seen, false, OPEN);
-                    // Ended now, by us or by somebody else.
-                    return Attempt::Done(Ok(core.word().outcome_of(generation) == Some(true)));
-                };
-                let acting = seen.acting(me);
-                if core.exchange(seen, acting) {
-                    let mut breaks = BreaksUnlessDone(Some((core, acting)));
-                    action();
-                    let is_whole = breaks.done();
-                    return Attempt::Done(Ok(is_whole));
-                }
-            }
-            Attempt::Blocked(main)
+        let attempt = || match core.try_pass(me, generation, &mut action) {
+            Some(is_whole) => Attempt::Done(Ok(is_whole)),
+            None => Attempt::Blocked(main),
         };
         let is_promising =
             || core.word().outcome_of(generation).is_some() || core.have_all_come(generation);
@@ -468,8 +488,10 @@ impl Barrier {
     /// As [`abort`](Self::abort).
     pub fn reset(&self) -> Result<()> {
         self.station.member.ready().map_err(|e| *e)?;
+        // First: who died before this is not to break what comes after it.
+        self.station.member.object.sweep()?;
         self.station.mechanism.reset();
-        Ok(())
+        self.station.member.check_whole().map_err(|e| *e)
     }
 
     /// How many threads must come.
@@ -493,20 +515,21 @@ impl Barrier {
 }
 
 /// Ends the generation whose action is running; broken, unless told that all is well.
-struct BreaksUnlessDone<'a>(Option<(&'a BarrierCore, Word)>);
+///
+/// A child that was forked by the action has a copy of this, and leaves the generation to its parent.
+struct BreaksUnlessDone<'a>(Option<(&'a BarrierCore, Word)>, Process);
 
 impl BreaksUnlessDone<'_> {
     /// Whether the generation ended well: nobody broke it meanwhile.
     fn done(&mut self) -> bool {
-        self.0
-            .take()
-            .is_some_and(|(core, acting)| core.end(acting, false, OPEN))
+        let acting = self.0.take().filter(|_| self.1.is_this());
+        acting.is_some_and(|(core, acting)| core.end(acting, false, OPEN))
     }
 }
 
 impl Drop for BreaksUnlessDone<'_> {
     fn drop(&mut self) {
-        if let Some((core, acting)) = self.0.take() {
+        if let Some((core, acting)) = self.0.take().filter(|_| self.1.is_this()) {
             core.end(acting, true, BROKEN);
         }
     }

@@ -45,7 +45,7 @@ pub(crate) struct BoundedSemaphoreCore {
 
 impl BoundedSemaphoreCore {
     #[inline]
-    fn try_acquire(&self, me: Owner) -> Option<Seated> {
+    pub(super) fn try_acquire(&self, me: Owner) -> Option<Seated> {
         let hint = self.hint.load(Ordering::Relaxed);
         let seated = self.frame.seats.take(me, Activity::Holding, hint)?;
         if seated.index != hint {
@@ -56,19 +56,19 @@ impl BoundedSemaphoreCore {
 
     /// Whether the permit was still the caller's.
     #[inline]
-    fn release(&self, seated: Seated) -> bool {
+    pub(super) fn release(&self, seated: Seated) -> bool {
         let was_ours = self.frame.seats.leave(seated);
         self.frame.head().main.wake(1);
         was_ours
     }
 
-    fn lend(&self, seated: Seated) -> bool {
+    pub(super) fn lend(&self, seated: Seated) -> bool {
         let lent = seated.ctl.doing(Activity::Lent);
         self.frame.seats.all()[seated.index].exchange(seated.ctl, lent)
     }
 
     /// Frees a lent permit. Whether there was one.
-    fn release_lent(&self) -> bool {
+    pub(super) fn release_lent(&self) -> bool {
         for seat in self.frame.seats.all() {
             let seen = seat.look();
             if seen.activity() == Some(Activity::Lent) && seat.exchange(seen, seen.left()) {
@@ -79,7 +79,7 @@ impl BoundedSemaphoreCore {
         false
     }
 
-    fn value(&self) -> usize {
+    pub(super) fn value(&self) -> usize {
         let seats = self.frame.seats.all().iter();
         seats.filter(|seat| seat.look().is_free()).count()
     }
@@ -87,6 +87,9 @@ impl BoundedSemaphoreCore {
 
 impl Mechanism for BoundedSemaphoreCore {
     fn over(frame: Frame) -> Result<Self, Damage> {
+        if frame.seats.all().is_empty() {
+            return Err(Damage("a bounded semaphore has no permits"));
+        }
         Ok(Self {
             frame,
             hint: AtomicUsize::new(0),
@@ -111,6 +114,10 @@ impl Repair for BoundedSemaphoreCore {
         self.frame.seats.repair(dead, |_| {});
         self.frame.notes.repair(dead, |_| {});
         Ok(())
+    }
+
+    fn names(&self, owner: Owner) -> bool {
+        self.frame.seats.name(owner)
     }
 
     fn wake_all(&self) {
@@ -200,7 +207,7 @@ impl BoundedSemaphore {
         let core = &*self.station.mechanism;
         core.try_acquire(me)
             .or_else(|| self.station.again(|| core.try_acquire(me)))
-            .map(|seated| self.guard(me, seated))
+            .map(|seated| self.guard(seated))
             .ok_or(TryAcquireError::WouldBlock)
     }
 
@@ -222,7 +229,7 @@ impl BoundedSemaphore {
         let me = self.station.member.ready().map_err(|e| *e)?;
         let core = &*self.station.mechanism;
         if let Some(seated) = core.try_acquire(me) {
-            return Ok(Some(self.guard(me, seated)));
+            return self.station.sound(Some(self.guard(seated)));
         }
         let main = &core.frame.head().main;
         let attempt = || match core.try_acquire(me) {
@@ -232,13 +239,12 @@ impl BoundedSemaphore {
         let waited = self
             .station
             .wait(me, main, deadline, attempt, || core.value() > 0)?;
-        Ok(waited.map(|seated| self.guard(me, seated)))
+        Ok(waited.map(|seated| self.guard(seated)))
     }
 
-    fn guard(&self, me: Owner, seated: Seated) -> BoundedSemaphoreGuard<'_> {
+    fn guard(&self, seated: Seated) -> BoundedSemaphoreGuard<'_> {
         BoundedSemaphoreGuard {
             semaphore: self,
-            me,
             seated,
         }
     }
@@ -275,7 +281,6 @@ impl BoundedSemaphore {
 #[must_use = "the permit goes back when this is dropped"]
 pub struct BoundedSemaphoreGuard<'a> {
     semaphore: &'a BoundedSemaphore,
-    me: Owner,
     seated: Seated,
 }
 
@@ -283,8 +288,12 @@ impl BoundedSemaphoreGuard<'_> {
     /// Leaves the permit taken: it belongs to nobody until somebody [releases](BoundedSemaphore::release) it, and outlives this
     /// process.
     pub fn forget(self) {
-        // Ours no longer only if we are held for dead.
-        let _ = self.semaphore.station.mechanism.lend(self.seated);
+        let station = &self.semaphore.station;
+        // A forked child's copy lends nothing of its parent's.
+        if self.seated.process.is_this() {
+            // Ours no longer only if we are held for dead.
+            let _ = station.mechanism.lend(self.seated);
+        }
         mem::forget(self);
     }
 }
@@ -293,7 +302,7 @@ impl Drop for BoundedSemaphoreGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         let station = &self.semaphore.station;
-        if station.member.is(self.me) {
+        if self.seated.process.is_this() {
             // Ours no longer only if we are held for dead.
             let _ = station.mechanism.release(self.seated);
         }

@@ -16,10 +16,10 @@
 //! | killed | left behind | who goes on |
 //! |---|---|---|
 //! | waiting | a seat | the sweep frees it |
-//! | notified, and not yet gone on | a notification that nobody took | the sweep notifies the next one, then frees the seat |
+//! | notified, and not yet in possession of the lock | a notification that nobody took | the sweep notifies the next one, then frees the seat |
 //! | notifying, after the exchange | a sleeper | the sweep rings all bells |
 //!
-//! So after a death one waiter too many may be notified, never one too few. A notifier waits for nobody.
+//! So after a death some waiters too many may be notified, never one too few. A notifier waits for nobody.
 
 use std::{sync::Arc, time::Duration};
 
@@ -52,7 +52,7 @@ pub(crate) struct ConditionCore {
 }
 
 impl ConditionCore {
-    fn enter(&self, me: Owner) -> Option<Seated> {
+    pub(super) fn enter(&self, me: Owner) -> Option<Seated> {
         let seated = self
             .frame
             .seats
@@ -65,12 +65,12 @@ impl ConditionCore {
         Some(seated)
     }
 
-    fn is_notified(&self, seated: Seated) -> bool {
+    pub(super) fn is_notified(&self, seated: Seated) -> bool {
         self.frame.seats.all()[seated.index].look() == seated.ctl.doing(Activity::Notified) // O1
     }
 
     /// Stands up. Whether it was notified before.
-    fn leave(&self, seated: Seated) -> bool {
+    pub(super) fn leave(&self, seated: Seated) -> bool {
         if self.frame.seats.leave(seated) {
             return false;
         }
@@ -79,7 +79,7 @@ impl ConditionCore {
     }
 
     /// Notifies up to `count` waiters, those first that have waited longest. Returns how many.
-    fn notify(&self, count: usize) -> usize {
+    pub(super) fn notify(&self, count: usize) -> usize {
         let seats = self.frame.seats.all();
         let mut waiting: Vec<_> = seats
             .iter()
@@ -104,7 +104,7 @@ impl ConditionCore {
         notified
     }
 
-    fn waiters(&self) -> usize {
+    pub(super) fn waiters(&self) -> usize {
         let seats = self.frame.seats.all().iter();
         seats
             .filter(|seat| seat.look().activity() == Some(Activity::Waiting))
@@ -114,6 +114,9 @@ impl ConditionCore {
 
 impl Mechanism for ConditionCore {
     fn over(frame: Frame) -> Result<Self, Damage> {
+        if frame.seats.all().is_empty() {
+            return Err(Damage("a condition has no room for waiters"));
+        }
         Ok(Self { frame })
     }
 
@@ -135,6 +138,10 @@ impl Repair for ConditionCore {
         });
         self.frame.notes.repair(dead, |_| {});
         Ok(())
+    }
+
+    fn names(&self, owner: Owner) -> bool {
+        self.frame.seats.name(owner)
     }
 
     fn wake_all(&self) {
@@ -191,9 +198,8 @@ handle!([] Condition, "Condition", ConditionCore, Kind::Condition, String::new()
 impl Options<Condition> {
     /// How many threads may wait at once: 1 to 65,536, at 32 bytes each. One more is refused. Default: 128.
     pub fn waiters(mut self, count: usize) -> Self {
-        if !(1..=MOST_WAITERS).contains(&count) {
-            self.refusal = Some(("waiters", "a condition has room for 1 to 65,536"));
-        }
+        self.refusal = (!(1..=MOST_WAITERS).contains(&count))
+            .then_some(("waiters", "a condition has room for 1 to 65,536"));
         self.needed = (count, "waiters");
         self
     }
@@ -324,9 +330,13 @@ impl Condition {
         let waited = self
             .station
             .wait_unnoted(bell, deadline, attempt, || core.is_notified(seated));
+        // Stands up only with the lock: until then its death hands a notification on, and from then on the lock tells of it.
+        let relocked = waited.and_then(|_| lock.acquire());
         let was_notified = core.leave(seated); // also when it came at the last moment
-        waited?;
-        Ok((lock.acquire()?, was_notified))
+        if was_notified && relocked.is_err() {
+            core.notify(1); // for somebody who can go on
+        }
+        Ok((relocked?, was_notified))
     }
 
     /// Wakes up to `count` waiters, those first that have waited longest. Returns how many were waiting to be woken. The lock
@@ -337,7 +347,8 @@ impl Condition {
     /// [`Error`] if the object cannot be used any more.
     pub fn notify(&self, count: usize) -> Result<usize> {
         self.station.member.ready().map_err(|e| *e)?;
-        Ok(self.station.mechanism.notify(count))
+        let notified = self.station.mechanism.notify(count);
+        self.station.sound(notified)
     }
 
     /// Wakes all waiters. Returns how many there were.

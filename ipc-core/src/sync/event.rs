@@ -8,6 +8,9 @@
 //! # Ordering
 //!
 //! * O1. `word` exchange(Release) to SET → load(Acquire): what was done before the event is seen by who waited for it.
+//! * O2. exchange(Release) to SET, also where it was set → exchange(Acquire) that clears: who clears the flag and then looks sees what
+//!   came before every `set` that it undid, and none is lost between the two.
+//! * O3. exchange(Release) that clears → exchange(Acquire) to SET: who sets it anew comes after who cleared it.
 //!
 //! # If a process dies
 //!
@@ -26,7 +29,7 @@ use crate::{
         participant::{Dead, Repair},
         wait::{Attempt, Deadline},
     },
-    prim::{AcqRel, Acquire},
+    prim::{AcqRel, Acquire, Relaxed},
 };
 
 const SET: u64 = 1;
@@ -40,28 +43,37 @@ pub(crate) struct EventCore {
 
 impl EventCore {
     #[inline]
-    fn word(&self) -> u64 {
+    pub(super) fn word(&self) -> u64 {
         self.frame.head().word.load(Acquire) // O1
     }
 
     /// Whether this call set it.
-    fn set(&self) -> bool {
+    pub(super) fn set(&self) -> bool {
         let word = &self.frame.head().word;
-        let set = word.fetch_update(AcqRel, Acquire, |seen| {
-            (seen & SET == 0).then(|| seen.wrapping_add(GENERATION) | SET) // O1
-        });
-        if set.is_ok() {
-            self.frame.head().main.wake(u32::MAX);
+        let mut seen = word.load(Relaxed);
+        loop {
+            let is_set = seen & SET != 0;
+            let next = if is_set {
+                seen // an exchange all the same: O2
+            } else {
+                seen.wrapping_add(GENERATION) | SET
+            };
+            match word.compare_exchange(seen, next, AcqRel, Relaxed) {
+                Ok(_) if is_set => return false, // O2
+                Ok(_) => break,                  // O1, O3
+                Err(now) => seen = now,
+            }
         }
-        set.is_ok()
+        self.frame.head().main.wake(u32::MAX);
+        true
     }
 
-    fn clear(&self) {
-        self.frame.head().word.fetch_and(!SET, AcqRel); // O1: of the next setting
+    pub(super) fn clear(&self) {
+        self.frame.head().word.fetch_and(!SET, AcqRel); // O2, O3
     }
 
     /// Whether it is set, or was since `seen`.
-    fn happened_since(&self, seen: u64) -> bool {
+    pub(super) fn happened_since(&self, seen: u64) -> bool {
         let now = self.word();
         now & SET != 0 || now / GENERATION != seen / GENERATION
     }
@@ -153,7 +165,8 @@ impl Event {
     /// [`Error`](crate::Error) if the object cannot be used any more.
     pub fn set(&self) -> Result<bool> {
         self.station.member.ready().map_err(|e| *e)?;
-        Ok(self.station.mechanism.set())
+        let was_clear = self.station.mechanism.set();
+        self.station.sound(was_clear)
     }
 
     /// Clears the flag. Who was woken by an earlier `set` and has not run yet still sees it as set.
@@ -164,7 +177,7 @@ impl Event {
     pub fn clear(&self) -> Result<()> {
         self.station.member.ready().map_err(|e| *e)?;
         self.station.mechanism.clear();
-        Ok(())
+        self.station.sound(())
     }
 
     /// Whether the flag is set.
@@ -196,7 +209,7 @@ impl Event {
         let core = &*self.station.mechanism;
         let seen = core.word();
         if seen & SET != 0 {
-            return Ok(true);
+            return self.station.sound(true);
         }
         let main = &core.frame.head().main;
         let attempt = || {

@@ -321,7 +321,7 @@ impl<M: Mechanism> Station<M> {
         );
         match ended {
             None => Ok(None),
-            Some(Some(Ok(value))) => Ok(Some(value)),
+            Some(Some(Ok(value))) => self.sound(Some(value)),
             Some(Some(Err(damage))) => Err(*self.member.remember(damage)),
             Some(None) => Err(failure.unwrap_or_else(|| *self.member.remember(UNKNOWN))),
         }
@@ -334,6 +334,15 @@ impl<M: Mechanism> Station<M> {
             attempt()
         } else {
             None
+        }
+    }
+
+    /// What was just done, unless it was done to memory that is no longer shared.
+    #[inline(always)]
+    pub(super) fn sound<R>(&self, done: R) -> Result<R> {
+        match self.member.check_whole() {
+            Ok(()) => Ok(done),
+            Err(e) => Err(*e),
         }
     }
 

@@ -21,8 +21,8 @@
 //! # Ordering
 //!
 //! * O1. release store(Release) → `try_hold` exchange(Acquire): the next holder sees what the last one wrote.
-//! * O2. `word` load(Acquire) → `Dead::still`: what a later participant of the slot wrote is not taken for the dead one's;
-//!   and its exchange is a Release, so that the next holder comes after what the dead one did.
+//! * O2. `try_hold` exchange(Release) → `word` load(Acquire) → `Dead::still`: what a later participant of the slot wrote is not taken
+//!   for the dead one's. The sweeper's exchange is a Release, so that the next holder comes after what the dead one did.
 //! * O3. A release is a plain store, so that an acquisition is the only read-modify-write of the two, and nothing orders it before
 //!   the look for sleepers. So who finds the word held is never certain to be woken ([`Attempt::Unsettled`]): it sleeps for 50 µs at
 //!   first, and then at most for as long again as it has waited.
@@ -39,7 +39,7 @@ use crate::{
         participant::{Dead, OWNER_BITS, Owner},
         seat::{Activity, Visitor},
     },
-    os::{clock, process},
+    os::{clock, fork::Process, process},
     prim::{AcqRel, Acquire, Relaxed, Release},
 };
 
@@ -109,7 +109,8 @@ impl Word {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) word: Word,
-    pub(super) me: Owner,
+    /// Whose memory this is to be in. A forked child finds a copy, which holds nothing, whatever slot the child has.
+    pub(super) process: Process,
 }
 
 /// What a holder leaves.
@@ -146,12 +147,13 @@ impl Head {
         if seen.is_locked() {
             return None;
         }
-        let word = seen.locked_by(me, process::thread_id(), LOCKED | flags);
+        let (process, thread) = process::this_thread();
+        let word = seen.locked_by(me, thread, LOCKED | flags);
         self.word
-            .compare_exchange(seen.0, word.0, Acquire, Relaxed)
-            .ok()?; // O1
+            .compare_exchange(seen.0, word.0, AcqRel, Relaxed)
+            .ok()?; // O1, O2
         self.since.store(0, Relaxed);
-        Some(Held { word, me })
+        Some(Held { word, process })
     }
 
     /// Writes down that the word is held from now on, unless that is known. By its holder, or, as reading the clock takes
@@ -166,8 +168,8 @@ impl Head {
     pub(super) fn go_in(&self, held: Held) -> Option<Held> {
         let word = Word(held.word.0 & !WANTED);
         self.word
-            .compare_exchange(held.word.0, word.0, AcqRel, Relaxed)
-            .ok()?; // O1
+            .compare_exchange(held.word.0, word.0, Relaxed, Relaxed)
+            .ok()?; // its own word, which orders nothing
         Some(Held { word, ..held })
     }
 
@@ -190,14 +192,22 @@ impl Head {
         is_ours
     }
 
+    /// Whether the word is still what `held` says, and this is the process that holds it.
+    #[inline(always)]
+    pub(super) fn is_held(&self, held: Held) -> bool {
+        let now = self.word.load(Relaxed);
+        held.process.is_this() && (now ^ held.word.0) & !INCONSISTENT == 0
+    }
+
     /// Whether this thread of `me` holds the word, and as what.
     #[inline(always)]
     pub(super) fn held_by(&self, me: Owner) -> Option<Held> {
         let word = Word(self.word.load(Relaxed)); // our own, or somebody else's
+        let (process, thread) = process::this_thread();
         let is_mine = word.is_locked()
             && word.owner_bits() == me.bits()
-            && word.thread() == u64::from(process::thread_id()) & THREAD;
-        is_mine.then_some(Held { word, me })
+            && word.thread() == u64::from(thread) & THREAD;
+        is_mine.then_some(Held { word, process })
     }
 
     /// Whether the next holder is to be warned.
@@ -229,6 +239,12 @@ impl Head {
         let free = seen.freed(seen.0 & SECOND | warning);
         // Fails when another sweeper was first.
         let _ = self.word.compare_exchange(seen.0, free.0, Release, Relaxed); // O1, O2
+    }
+
+    /// Whether `owner` holds the word.
+    pub(super) fn names(&self, owner: Owner) -> bool {
+        let word = self.look();
+        word.is_locked() && word.owner_bits() == owner.bits()
     }
 
     /// Who holds the word.

@@ -68,6 +68,10 @@ impl Repair for LockCore {
         Ok(())
     }
 
+    fn names(&self, owner: Owner) -> bool {
+        self.frame.head().names(owner)
+    }
+
     fn wake_all(&self) {
         self.frame.wake_all();
     }
@@ -127,8 +131,8 @@ impl Station<LockCore> {
 ///
 /// [`acquire`](Self::acquire) blocks, `try_acquire` never, `acquire_timeout` for so long. An acquisition that succeeds at once
 /// and a release that nobody waits for make no system call. Who waits spins for some microseconds where that pays
-/// ([`WaitStrategy`](crate::WaitStrategy)), then sleeps. It is not fair, but a waiter is not kept out for ever either: it is woken
-/// at each release. Not recursive: see [`RLock`](crate::RLock).
+/// ([`WaitStrategy`](crate::WaitStrategy)), then sleeps. It is not fair: who
+/// comes just then may be faster than who was woken. Not recursive: see [`RLock`](crate::RLock).
 ///
 /// # When a process dies
 ///
@@ -255,7 +259,7 @@ impl<T: NoUninit + CheckedBitPattern> Lock<T> {
     #[inline(always)]
     pub(super) fn guard(&self, held: Held) -> Result<LockGuard<'_, T>> {
         match read(&self.station.mechanism.frame, held.word) {
-            Some(value) => Ok(LockGuard {
+            Some(value) => self.station.sound(LockGuard {
                 lock: self,
                 held,
                 value,
@@ -366,10 +370,10 @@ impl<T: NoUninit + CheckedBitPattern> DerefMut for LockGuard<'_, T> {
 impl<T: NoUninit + CheckedBitPattern> Drop for LockGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if !self.lock.station.member.is(self.held.me) {
+        if !self.held.process.is_this() {
             return; // a forked child's copy
         }
-        if self.is_changed {
+        if self.is_changed && self.lock.station.mechanism.frame.head().is_held(self.held) {
             // A value that a panic left half-changed is stored as well, as by std's Mutex; only its warning differs.
             write(
                 &self.lock.station.mechanism.frame,

@@ -12,10 +12,15 @@ pub(crate) mod frame;
 mod hold;
 pub(crate) mod lock;
 mod options;
+#[cfg(feature = "raw-sync")]
+mod raw_sync;
 pub(crate) mod rlock;
 pub(crate) mod rwlock;
 pub(crate) mod semaphore;
+mod timer;
 
+#[cfg(all(test, loom))]
+mod model;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -29,3 +34,4 @@ pub use options::Options;
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{ReadGuard, RwLock, WriteGuard};
 pub use semaphore::{Semaphore, SemaphoreGuard};
+pub use timer::Timer;

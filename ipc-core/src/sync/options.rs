@@ -240,9 +240,11 @@ macro_rules! handle {
                 $crate::sync::options::Options::<Self>::new().open(name)
             }
 
-            /// Settings for opening an object: where it is, and how calls on this handle wait.
+            /// Settings for opening an object: where it is, and how calls on this handle wait. They cannot create.
             pub fn opener() -> $crate::sync::options::Options<Self> {
-                $crate::sync::options::Options::new()
+                let mut options = $crate::sync::options::Options::new();
+                options.refusal = Some(("opener", "it only opens; create with `options`"));
+                options
             }
 
             /// The object's name, unless it is anonymous.

@@ -178,9 +178,9 @@ impl RLockGuard<'_> {
     }
 
     fn mark(&self, is_inconsistent: bool) {
-        let station = &self.lock.station;
-        if station.member.is(self.held.me) {
-            station.mechanism.frame.head().mark(is_inconsistent);
+        let head = self.lock.station.mechanism.frame.head();
+        if head.is_held(self.held) {
+            head.mark(is_inconsistent);
         }
     }
 }
@@ -188,15 +188,17 @@ impl RLockGuard<'_> {
 impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
         let station = &self.lock.station;
-        if !station.member.is(self.held.me) {
+        let head = station.mechanism.frame.head();
+        if !head.is_held(self.held) {
             return; // a forked child's copy
         }
-        let head = station.mechanism.frame.head();
         let depth = head.depth.load(Relaxed).saturating_sub(1);
         head.depth.store(depth, Relaxed);
-        if depth == 0
-            && let Some(held) = head.held_by(self.held.me)
-        {
+        if depth == 0 {
+            let held = Held {
+                word: head.look(), // perhaps marked since
+                ..self.held
+            };
             let leaving = Leaving {
                 is_inconsistent: held.word.is_inconsistent(),
                 has_written: false,

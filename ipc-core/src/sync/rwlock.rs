@@ -67,7 +67,7 @@ pub(crate) struct RwLockCore {
 
 impl RwLockCore {
     /// A share, and the word as the reader found it.
-    fn try_read(&self, me: Owner) -> Option<(Seated, Word)> {
+    pub(super) fn try_read(&self, me: Owner) -> Option<(Seated, Word)> {
         let head = self.frame.head();
         if head.look().is_locked() {
             return None;
@@ -86,7 +86,7 @@ impl RwLockCore {
     }
 
     /// Gives a share back. Whether it was still the caller's.
-    fn end_read(&self, seated: Seated) -> bool {
+    pub(super) fn end_read(&self, seated: Seated) -> bool {
         let was_ours = self.frame.seats.leave(seated); // O2
         let head = self.frame.head();
         head.other.wake(1);
@@ -100,7 +100,7 @@ impl RwLockCore {
     }
 
     /// Goes in, if no reader is left.
-    fn try_enter(&self, wanted: Held) -> Option<Result<Held, Damage>> {
+    pub(super) fn try_enter(&self, wanted: Held) -> Option<Result<Held, Damage>> {
         prim::full_fence(); // I1: after the word was taken
         if self.is_read() {
             return None;
@@ -109,13 +109,16 @@ impl RwLockCore {
     }
 
     /// Frees the word and wakes everybody: readers, and the next writer.
-    fn end_write(&self, held: Held, leaving: Leaving) -> bool {
+    pub(super) fn end_write(&self, held: Held, leaving: Leaving) -> bool {
         self.frame.head().release(held, leaving, u32::MAX)
     }
 }
 
 impl Mechanism for RwLockCore {
     fn over(frame: Frame) -> Result<Self, Damage> {
+        if frame.seats.all().is_empty() {
+            return Err(Damage("a read-write lock has no room for readers"));
+        }
         Ok(Self { frame })
     }
 
@@ -142,6 +145,10 @@ impl Repair for RwLockCore {
         self.frame.seats.repair(dead, |_| {});
         self.frame.notes.repair(dead, |_| {});
         Ok(())
+    }
+
+    fn names(&self, owner: Owner) -> bool {
+        self.frame.head().names(owner) || self.frame.seats.name(owner)
     }
 
     fn wake_all(&self) {
@@ -208,8 +215,9 @@ impl RwLock {
 impl<T: NoUninit + CheckedBitPattern> Options<RwLock<T>> {
     /// How many may read at once: 1 to 65,536, at 32 bytes each. One more waits. Default: 96.
     pub fn readers(mut self, count: usize) -> Self {
-        if !(1..=MOST_READERS).contains(&count) {
-            self.refusal = Some(("readers", "a lock has 1 to 65,536"));
+        if self.refusal.is_none_or(|(option, _)| option == "readers") {
+            let is_bad = !(1..=MOST_READERS).contains(&count);
+            self.refusal = is_bad.then_some(("readers", "a lock has 1 to 65,536"));
         }
         self.needed = (count, "readers");
         self
@@ -251,7 +259,7 @@ impl<T: NoUninit + CheckedBitPattern> RwLock<T> {
             .try_read(me)
             .or_else(|| self.station.again(|| core.try_read(me)));
         match read {
-            Some((seated, word)) => Ok(self.reading(me, seated, word)?),
+            Some((seated, word)) => Ok(self.reading(seated, word)?),
             None => Err(TryAcquireError::WouldBlock),
         }
     }
@@ -270,7 +278,7 @@ impl<T: NoUninit + CheckedBitPattern> RwLock<T> {
         let me = self.station.member.ready().map_err(|e| *e)?;
         let core = &*self.station.mechanism;
         if let Some((seated, word)) = core.try_read(me) {
-            return self.reading(me, seated, word).map(Some);
+            return self.reading(seated, word).map(Some);
         }
         let head = core.frame.head();
         let attempt = || match core.try_read(me) {
@@ -281,18 +289,17 @@ impl<T: NoUninit + CheckedBitPattern> RwLock<T> {
         let read = self
             .station
             .wait(me, &head.main, deadline, attempt, is_promising)?;
-        read.map(|(seated, word)| self.reading(me, seated, word))
+        read.map(|(seated, word)| self.reading(seated, word))
             .transpose()
     }
 
-    fn reading(&self, me: Owner, seated: Seated, word: Word) -> Result<ReadGuard<'_, T>> {
+    fn reading(&self, seated: Seated, word: Word) -> Result<ReadGuard<'_, T>> {
         let share = Share {
             station: &self.station,
-            me,
             seated,
         };
         match lock::read(&self.station.mechanism.frame, word) {
-            Some(value) => Ok(ReadGuard {
+            Some(value) => self.station.sound(ReadGuard {
                 _share: share,
                 value,
                 is_inconsistent: word.is_inconsistent(),
@@ -390,7 +397,7 @@ impl<T: NoUninit + CheckedBitPattern> RwLock<T> {
         let (want, held) = entered.map_err(|damage| self.station.failed(damage))?;
         core::mem::forget(want);
         match lock::read(&self.station.mechanism.frame, held.word) {
-            Some(value) => Ok(WriteGuard {
+            Some(value) => self.station.sound(WriteGuard {
                 lock: self,
                 held,
                 value,
@@ -414,7 +421,7 @@ struct Want<'a> {
 
 impl Drop for Want<'_> {
     fn drop(&mut self) {
-        if self.station.member.is(self.held.me) {
+        if self.held.process.is_this() {
             let leaving = Leaving {
                 is_inconsistent: self.held.word.is_inconsistent(),
                 has_written: false,
@@ -429,13 +436,12 @@ impl Drop for Want<'_> {
 #[derive(Debug)]
 struct Share<'a> {
     station: &'a Station<RwLockCore>,
-    me: Owner,
     seated: Seated,
 }
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        if self.station.member.is(self.me) {
+        if self.seated.process.is_this() {
             // Ours no longer only if we are held for dead.
             let _ = self.station.mechanism.end_read(self.seated);
         }
@@ -515,10 +521,10 @@ impl<T: NoUninit + CheckedBitPattern> DerefMut for WriteGuard<'_, T> {
 impl<T: NoUninit + CheckedBitPattern> Drop for WriteGuard<'_, T> {
     fn drop(&mut self) {
         let station = &self.lock.station;
-        if !station.member.is(self.held.me) {
+        if !self.held.process.is_this() {
             return; // a forked child's copy
         }
-        if self.is_changed {
+        if self.is_changed && station.mechanism.frame.head().is_held(self.held) {
             lock::write(&station.mechanism.frame, self.held.word, &self.value);
         }
         let leaving = Leaving {

@@ -6,7 +6,9 @@
 //!
 //! # Ordering
 //!
-//! * O1. `word` exchange(Release) up → exchange(Acquire) down: what was done before a release is seen by who acquires.
+//! * O1. `word` addition(Release) → exchange(Acquire) down: what was done before a release is seen by who acquires. (All that
+//!   happens to the word in between reads and writes it in one, and so passes on what it found.)
+//! * Relaxed: the count that is shown, and looked at before an exchange.
 //!
 //! # If a process dies
 //!
@@ -24,14 +26,17 @@ use crate::{
     error::{Damage, Result},
     object::{
         Kind,
-        participant::{Dead, Owner, Repair},
+        participant::{Dead, Repair},
         wait::{Attempt, Deadline},
     },
-    prim::{AcqRel, Acquire, Relaxed},
+    os::fork::Process,
+    prim::{Acquire, Relaxed, Release},
 };
 
 /// The most permits.
 const MOST: u32 = i32::MAX as u32;
+/// Permits that may be added without looking at the limit in the same step: a kernel has at most 2²² threads.
+const FEW: u32 = 1 << 8;
 const ENDED: Damage = Damage("a wait without end ended");
 
 /// The algorithm over an object's memory.
@@ -42,7 +47,7 @@ pub(crate) struct SemaphoreCore {
 
 impl SemaphoreCore {
     #[inline]
-    fn try_acquire(&self) -> bool {
+    pub(super) fn try_acquire(&self) -> bool {
         let word = &self.frame.head().word;
         let mut seen = word.load(Relaxed);
         while seen > 0 {
@@ -55,19 +60,26 @@ impl SemaphoreCore {
     }
 
     #[inline]
-    fn release(&self, count: u32) -> Result<(), ReleaseError> {
+    pub(super) fn release(&self, count: u32) -> Result<(), ReleaseError> {
         let word = &self.frame.head().word;
-        let before = word.fetch_add(u64::from(count), AcqRel); // O1
-        if before.saturating_add(u64::from(count)) > u64::from(MOST) {
-            word.fetch_sub(u64::from(count), AcqRel); // O1; who was faster took one of them, which is no harm
-            return Err(ReleaseError::Overflow);
+        if count <= FEW && word.load(Relaxed) <= u64::from(MOST / 2) {
+            // There are not threads enough to get from half to beyond the limit by a few each.
+            word.fetch_add(u64::from(count), Release); // O1
+        } else {
+            // Checked and added in one: who died between adding too many and taking them back would leave them.
+            let up = |seen: u64| {
+                let sum = seen.checked_add(u64::from(count))?;
+                (sum <= u64::from(MOST)).then_some(sum)
+            };
+            word.fetch_update(Release, Relaxed, up) // O1
+                .map_err(|_| ReleaseError::Overflow)?;
         }
         self.frame.head().main.wake(count);
         Ok(())
     }
 
     fn value(&self) -> u32 {
-        u32::try_from(self.frame.head().word.load(Acquire)).unwrap_or(u32::MAX) // O1
+        u32::try_from(self.frame.head().word.load(Relaxed)).unwrap_or(u32::MAX)
     }
 }
 
@@ -175,12 +187,9 @@ impl Semaphore {
     /// [`TryAcquireError`].
     #[inline]
     pub fn try_acquire(&self) -> Result<SemaphoreGuard<'_>, TryAcquireError> {
-        let me = self.station.member.ready().map_err(|e| *e)?;
+        self.station.member.ready().map_err(|e| *e)?;
         if self.station.mechanism.try_acquire() {
-            Ok(SemaphoreGuard {
-                semaphore: self,
-                me,
-            })
+            Ok(self.guard()?)
         } else {
             Err(TryAcquireError::WouldBlock)
         }
@@ -204,10 +213,7 @@ impl Semaphore {
         let me = self.station.member.ready().map_err(|e| *e)?;
         let core = &*self.station.mechanism;
         if core.try_acquire() {
-            return Ok(Some(SemaphoreGuard {
-                semaphore: self,
-                me,
-            }));
+            return self.guard().map(Some);
         }
         let main = &core.frame.head().main;
         let attempt = || {
@@ -220,10 +226,15 @@ impl Semaphore {
         let waited = self
             .station
             .wait(me, main, deadline, attempt, || core.value() > 0)?;
-        Ok(waited.map(|()| SemaphoreGuard {
+        waited.map(|()| self.guard()).transpose()
+    }
+
+    #[inline]
+    fn guard(&self) -> Result<SemaphoreGuard<'_>> {
+        self.station.sound(SemaphoreGuard {
             semaphore: self,
-            me,
-        }))
+            process: Process::this(),
+        })
     }
 
     /// Adds `permits`, whoever took any.
@@ -233,7 +244,8 @@ impl Semaphore {
     /// [`ReleaseError::Overflow`], and then none are added.
     pub fn release(&self, permits: u32) -> Result<(), ReleaseError> {
         self.station.member.ready().map_err(|e| *e)?;
-        self.station.mechanism.release(permits)
+        self.station.mechanism.release(permits)?;
+        Ok(self.station.sound(())?)
     }
 
     /// How many permits there are to be had.
@@ -248,7 +260,7 @@ impl Semaphore {
 #[must_use = "the permit goes back when this is dropped"]
 pub struct SemaphoreGuard<'a> {
     semaphore: &'a Semaphore,
-    me: Owner,
+    process: Process,
 }
 
 impl SemaphoreGuard<'_> {
@@ -262,7 +274,7 @@ impl Drop for SemaphoreGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         let station = &self.semaphore.station;
-        if station.member.is(self.me) {
+        if self.process.is_this() {
             // Fails only at the limit, beyond which nobody can count.
             let _ = station.mechanism.release(1);
         }

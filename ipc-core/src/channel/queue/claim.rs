@@ -10,6 +10,7 @@ use crate::{
     error::Damage,
     message::{DecodeError, Message, Received},
     object::participant::Owner,
+    os::fork::Process,
     slab::Owned,
 };
 
@@ -63,6 +64,7 @@ impl Target for Vec<u8> {
 pub(super) struct Claim<'a> {
     pub(super) inner: &'a Inner,
     pub(super) me: Owner,
+    pub(super) process: Process,
     pub(super) taken: Taken,
 }
 
@@ -79,7 +81,7 @@ impl Claim<'_> {
 impl Drop for Claim<'_> {
     #[cold]
     fn drop(&mut self) {
-        if self.inner.member.is(self.me) {
+        if self.process.is_this() {
             // Fails only for a position that was never claimed.
             let _ = self.inner.ring.put_back(&self.taken);
         }
@@ -92,6 +94,7 @@ impl Drop for Claim<'_> {
 pub(super) struct Taking<'a> {
     inner: &'a Inner,
     pub(super) me: Owner,
+    pub(super) process: Process,
     pub(super) taken: Vec<Taken>,
     /// Their blocks.
     pub(super) owned: Vec<Owned>,
@@ -104,6 +107,7 @@ impl<'a> Taking<'a> {
         Self {
             inner,
             me,
+            process: Process::this(),
             taken: Vec::new(),
             owned: Vec::new(),
             next: inner.ring.head(),
@@ -124,7 +128,7 @@ impl<'a> Taking<'a> {
     /// Leaves the last message to the next get.
     pub(super) fn give_up_last(&mut self) {
         if let Some(last) = self.taken.pop()
-            && self.inner.member.is(self.me)
+            && self.process.is_this()
         {
             // Fails only for a position that was never claimed.
             let _ = self.inner.ring.put_back(&last);

@@ -3,7 +3,7 @@
 use core::mem;
 
 use super::{errors::Refused, inner::Inner};
-use crate::object::participant::Owner;
+use crate::{object::participant::Owner, os::fork::Process};
 
 /// How many puts become visible together, at the most. Groups of 8 gained nothing over single puts where the consumer
 /// follows close behind; larger ones than 32 were not tried.
@@ -15,7 +15,7 @@ const GROUP: usize = 32;
 pub(super) struct Group<'a> {
     inner: &'a Inner,
     /// Who filled the cells.
-    me: Option<Owner>,
+    me: Option<(Owner, Process)>,
     filled: [u64; GROUP],
     count: usize,
     /// The position behind the last one.
@@ -37,9 +37,10 @@ impl<'a> Group<'a> {
     #[inline]
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), Refused> {
         let me = self.inner.member.ready().map_err(Refused::Failed)?;
-        if self.count == GROUP || self.me != Some(me) {
+        let filler = Some((me, Process::this()));
+        if self.count == GROUP || self.me != filler {
             self.commit()?;
-            self.me = Some(me);
+            self.me = filler;
         }
         match self.inner.ring.fill_next(me, self.next, bytes) {
             Some(after) => {
@@ -67,7 +68,10 @@ impl<'a> Group<'a> {
     pub(super) fn commit(&mut self) -> Result<(), Refused> {
         let filled = mem::take(&mut self.count);
         // A child that was forked by the caller's iterator leaves its parent's cells alone.
-        let Some(me) = self.me.filter(|&me| filled > 0 && self.inner.member.is(me)) else {
+        let filler = self
+            .me
+            .filter(|(_, process)| filled > 0 && process.is_this());
+        let Some((me, _)) = filler else {
             return Ok(());
         };
         for &position in &self.filled[..filled] {

@@ -18,6 +18,7 @@ use crate::{
         participant::Owner,
         wait::{Attempt, Deadline, Patience, WaitStrategy, Waiting},
     },
+    os::fork::Process,
     slab::Owned,
 };
 
@@ -207,6 +208,7 @@ impl Inner {
         let claim = Claim {
             inner: self,
             me,
+            process: Process::this(),
             taken,
         };
         let bytes = match self.ring.short(&taken) {
@@ -215,7 +217,7 @@ impl Inner {
             Err(damage) => return Err(self.member.remember(damage).into()),
         };
         let received = to.receive(Received::Shared(bytes));
-        if G::RUNS_CODE && !self.member.is(me) {
+        if G::RUNS_CODE && !claim.process.is_this() {
             return Err(Unmet::GaveUp); // a child of it: the message is its parent's
         }
         self.deliver(claim, from, None)?;
@@ -234,7 +236,7 @@ impl Inner {
         let owned = self.ring.read(claim.me, &claim.taken, &mut bytes);
         let owned = owned.map_err(|damage| self.member.remember(damage))?;
         let received = to.receive(Received::Owned(bytes));
-        if G::RUNS_CODE && !self.member.is(claim.me) {
+        if G::RUNS_CODE && !claim.process.is_this() {
             return Err(Unmet::GaveUp); // as above
         }
         self.deliver(claim, from, owned)?;
@@ -313,7 +315,7 @@ impl Inner {
 
     /// Commits gets.
     fn deliver_all(&self, mut taking: Taking<'_>) -> Result<(), Unmet> {
-        if !self.member.is(taking.me) {
+        if !taking.process.is_this() {
             return Err(Unmet::GaveUp); // a child forked by the messages' code: they are its parent's
         }
         let (after, done) = (taking.next, taking.commit());
