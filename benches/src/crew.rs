@@ -104,16 +104,37 @@ impl Rounds {
         let mut round = 0;
         self.count_finished(round);
         while let Some(count) = self.next_round(&mut round) {
-            self.control.arrived.fetch_add(1, Ordering::AcqRel); // O2
-            while self.control.arrived.load(Ordering::Acquire) < round * self.workers {
-                thread::yield_now(); // the last worker may need this very core to arrive
-            }
-            let started = now();
+            let started = self.line_up(round);
             for index in 0..count {
                 step(index);
             }
             self.finish(started, now(), round);
         }
+    }
+
+    /// As [`each`](Self::each), but the workers of the crew share the steps: they go on until they have done as many
+    /// together as that would have been, whoever does more. `step` says how many all of them have done since the crew started.
+    ///
+    /// For locks that are not fair: otherwise one worker is through with its steps early, and the other meets nobody.
+    pub fn together(&mut self, mut step: impl FnMut() -> u64) {
+        let mut round = 0;
+        let mut all = 0;
+        self.count_finished(round);
+        while let Some(count) = self.next_round(&mut round) {
+            all += count * u64::from(self.workers);
+            let started = self.line_up(round);
+            while step() < all {}
+            self.finish(started, now(), round);
+        }
+    }
+
+    /// Waits at the start line until everybody is there; the time then.
+    fn line_up(&self, round: u32) -> u64 {
+        self.control.arrived.fetch_add(1, Ordering::AcqRel); // O2
+        while self.control.arrived.load(Ordering::Acquire) < round * self.workers {
+            thread::yield_now(); // the last worker may need this very core to arrive
+        }
+        now()
     }
 
     fn next_round(&self, round: &mut u32) -> Option<u64> {
@@ -353,6 +374,24 @@ mod tests {
             assert_eq!(steps.load(Ordering::Relaxed), 3 * 10);
             crew.run(2);
             assert_eq!(steps.load(Ordering::Relaxed), 3 * 11);
+        }
+    }
+
+    #[test]
+    fn workers_share_the_steps() {
+        let steps = Arc::new(Shared::<AtomicU64>::zeroed());
+        let role = |n| {
+            let steps = Arc::clone(&steps);
+            let step = move || steps.fetch_add(1, Ordering::Relaxed) + 1;
+            Role::new("counter", nth_core(n), move |rounds: &mut Rounds| {
+                rounds.together(step)
+            })
+        };
+        let mut crew = Crew::start(Workers::Processes, (0..2).map(role).collect());
+        for all in [200, 400] {
+            crew.run(100);
+            let done = steps.load(Ordering::Relaxed);
+            assert!((all..all + 4).contains(&done), "{done} of {all}");
         }
     }
 

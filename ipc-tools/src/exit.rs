@@ -1,8 +1,15 @@
 //! How a command can fail, what it says then, and the exit code: the only place that knows these numbers.
 
-use std::{io, process::ExitCode};
+use std::{
+    io,
+    os::unix::process::ExitStatusExt,
+    process::{ExitCode, ExitStatus},
+};
 
-use ipc_core::{ErrorKind, GetError, GetTimeoutError, PutTimeoutError, TryGetError, TryPutError};
+use ipc_core::{
+    AcquireTimeoutError, BarrierError, ErrorKind, GetError, GetTimeoutError, PutTimeoutError,
+    TryAcquireError, TryGetError, TryPutError,
+};
 
 /// What the shell sees in `$?`. A signal adds 128 to its number, as in every shell.
 mod code {
@@ -17,6 +24,9 @@ mod code {
     pub(super) const PERMISSION: u8 = 8;
     pub(super) const UNUSABLE: u8 = 9;
     pub(super) const PROBLEMS: u8 = 10;
+    /// A command is there and cannot be run, or is not there: as in every shell.
+    pub(super) const NOT_EXECUTABLE: u8 = 126;
+    pub(super) const NO_COMMAND: u8 = 127;
     pub(super) const SIGNAL: u8 = 128;
 }
 
@@ -50,6 +60,18 @@ pub(crate) enum Failure {
     Several { of: usize, failures: Vec<Failure> },
     #[error("{count} problem(s) found; `ipc doctor --fix` repairs {fixable} of them")]
     Problems { count: usize, fixable: usize },
+    #[error("{0}")]
+    WrongKind(String),
+    #[error("{0}")]
+    Broken(BarrierError),
+    /// What a wrapped command said is all there is to say.
+    #[error("the command ended with exit code {0}")]
+    Command(u8),
+    #[error("could not run {command}: {error}")]
+    NotRun { command: String, error: io::Error },
+    /// A failure for which the caller chose the exit code.
+    #[error("{failure}")]
+    As { code: u8, failure: Box<Failure> },
     #[error("{failure}; {done}")]
     After { done: String, failure: Box<Failure> },
 }
@@ -63,20 +85,51 @@ impl Failure {
         }
     }
 
+    /// How `status` looks to the shell.
+    pub(crate) fn of_command(status: ExitStatus) -> Outcome {
+        match (status.code(), status.signal()) {
+            (Some(0), _) => Ok(()),
+            (Some(code), _) => Err(Self::Command(u8::try_from(code).unwrap_or(code::ERROR))),
+            (None, Some(number)) => Err(Self::Command(of_signal(number))),
+            (None, None) => Err(Self::Command(code::ERROR)),
+        }
+    }
+
+    /// Gives the failure to get what others have this exit code, if there is one.
+    pub(crate) fn with_conflict_code(self, code: Option<u8>) -> Self {
+        match (self, code) {
+            (failure @ (Self::Timeout(_) | Self::WouldBlock(_)), Some(code)) => Self::As {
+                code,
+                failure: Box::new(failure),
+            },
+            (failure, _) => failure,
+        }
+    }
+
     fn code(&self) -> u8 {
         match self {
             Self::Object(e) => of_kind(e.kind()),
             Self::Timeout(_) => code::TIMEOUT,
             Self::WouldBlock(_) => code::WOULD_BLOCK,
             Self::Closed(_) => code::CLOSED,
-            Self::Signal(number) => code::SIGNAL.wrapping_add(u8::try_from(*number).unwrap_or(0)),
+            Self::Signal(number) => of_signal(*number),
             Self::BrokenPipe => code::OK,
             Self::Output(_) | Self::Input(_) | Self::Other(_) => code::ERROR,
             Self::Several { failures, .. } => failures.first().map_or(code::ERROR, Self::code),
-            Self::Problems { .. } => code::PROBLEMS,
+            Self::Problems { .. } | Self::Broken(_) => code::PROBLEMS,
+            Self::WrongKind(_) => code::UNUSABLE,
+            Self::Command(code) | Self::As { code, .. } => *code,
+            Self::NotRun { error, .. } => match error.kind() {
+                io::ErrorKind::NotFound => code::NO_COMMAND,
+                _ => code::NOT_EXECUTABLE,
+            },
             Self::After { failure, .. } => failure.code(),
         }
     }
+}
+
+fn of_signal(number: i32) -> u8 {
+    code::SIGNAL.wrapping_add(u8::try_from(number).unwrap_or(0))
 }
 
 fn of_kind(kind: ErrorKind) -> u8 {
@@ -96,10 +149,16 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
     let Err(failure) = outcome else {
         return ExitCode::from(code::OK);
     };
-    if !matches!(failure, Failure::BrokenPipe) {
+    if !matches!(failure, Failure::BrokenPipe | Failure::Command(_)) {
         say(&failure);
     }
     ExitCode::from(failure.code())
+}
+
+/// Ends this process at once with a failure, whatever its threads are doing.
+pub(crate) fn now(failure: &Failure) -> ! {
+    say(failure);
+    std::process::exit(i32::from(failure.code()))
 }
 
 /// What clap has to say: help and versions are no errors.
@@ -170,6 +229,38 @@ impl<T> From<PutTimeoutError<T>> for Failure {
             PutTimeoutError::Closed(_) => Self::Closed("the queue is closed"),
             PutTimeoutError::Failed { error, .. } => error.into(),
             other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<TryAcquireError> for Failure {
+    fn from(e: TryAcquireError) -> Self {
+        match e {
+            TryAcquireError::WouldBlock => Self::WouldBlock("somebody else has it"),
+            TryAcquireError::Failed(e) => e.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<AcquireTimeoutError> for Failure {
+    fn from(e: AcquireTimeoutError) -> Self {
+        match e {
+            AcquireTimeoutError::Timeout => Self::Timeout("it did not come free"),
+            AcquireTimeoutError::Failed(e) => e.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<BarrierError> for Failure {
+    fn from(e: BarrierError) -> Self {
+        match e {
+            BarrierError::Timeout => {
+                Self::Timeout("not all parties came").after("the barrier is broken now")
+            }
+            BarrierError::Failed(e) => e.into(),
+            broken => Self::Broken(broken),
         }
     }
 }

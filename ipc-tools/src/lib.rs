@@ -2,7 +2,8 @@
 //!
 //! Reading path: `args` (what can be asked) → `command` (one file a verb) → `snapshot` (what `ipc-core` says, as plain
 //! data) → `output` (how it is shown). `exit` is the one place that knows exit codes. What moves messages stands below
-//! `command`: `framing` (bytes ⇄ messages), `outlet` (standard output that loses nothing), `signals` (Ctrl-C).
+//! `command`: `framing` (bytes ⇄ messages), `outlet` (standard output that loses nothing), `signals` (Ctrl-C); `proc` is
+//! what the kernel says about processes.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -11,10 +12,15 @@ mod exit;
 mod framing;
 mod outlet;
 mod output;
+mod proc;
 mod signals;
 mod snapshot;
 
-use std::{ffi::OsString, path::Path, process::ExitCode};
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -32,12 +38,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Runs `ipc VERB` with these arguments, the program's name first, and says how it ended.
+///
+/// A program that starts itself again for something else calls itself `ipc`, and is that then.
 pub fn run_verb(verb: &str, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let rest = arguments.into_iter().skip(1);
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next();
+    let verb = (program.as_deref() != Some(OsStr::new("ipc"))).then(|| OsString::from(verb));
     finish(
-        [OsString::from("ipc"), OsString::from(verb)]
+        [OsString::from("ipc")]
             .into_iter()
-            .chain(rest),
+            .chain(verb)
+            .chain(arguments),
     )
 }
 

@@ -1,7 +1,8 @@
 //! Ctrl-C and its kin, noticed between two steps instead of in the middle of one.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     os::{fd::BorrowedFd, unix::net::UnixStream},
     sync::{
         Arc,
@@ -35,6 +36,7 @@ impl Signals {
         let install = || -> io::Result<Self> {
             let caught = Arc::new(AtomicUsize::new(0));
             let (bell, clapper) = UnixStream::pair()?;
+            bell.set_nonblocking(true)?;
             for signal in [SIGINT, SIGTERM, SIGHUP] {
                 if !is_ignored(signal) {
                     // In this order: who hears the bell finds the number.
@@ -59,6 +61,15 @@ impl Signals {
             0 => Ok(()),
             signal => Err(Failure::Signal(i32::try_from(signal).unwrap_or(0))),
         }
+    }
+
+    /// Forgets the signal that came last, and says which that was.
+    pub(crate) fn forget(&self) -> Option<i32> {
+        let mut rings = [0; 64];
+        // In this order: a bell that is not heard now finds no number later, which does no harm.
+        while matches!((&self.bell).read(&mut rings), Ok(1..)) {}
+        let caught = self.caught.swap(0, Ordering::Relaxed);
+        i32::try_from(caught).ok().filter(|&number| number > 0)
     }
 
     /// Waits until `file` is ready for `wanted`, or has failed, or `timeout` is over. Fails when a signal comes first.

@@ -2,12 +2,13 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use ipc_core::{Error, ErrorKind, Inspection, Namespace, ParticipantState, QueueStat};
+use ipc_core::{Activity, Error, ErrorKind, Inspection, Namespace, ParticipantState, QueueStat};
 use serde::Serialize;
 
 use crate::{
     exit::{Failure, Outcome},
     output::human,
+    proc,
 };
 
 /// What stands under a name.
@@ -51,6 +52,35 @@ pub(crate) struct Object {
     pub(crate) deaths: u64,
     pub(crate) participants: Vec<Participant>,
     pub(crate) queue: Option<Queue>,
+    /// What only a synchronisation object has.
+    pub(crate) sync: Option<Sync>,
+}
+
+/// What a synchronisation object says.
+#[derive(Debug, Serialize)]
+pub(crate) struct Sync {
+    /// In words.
+    pub(crate) state: String,
+    pub(crate) visits: Vec<Visit>,
+}
+
+/// A thread that holds an object or waits for it, or a permit that was left taken.
+#[derive(Debug, Serialize)]
+pub(crate) struct Visit {
+    /// Of its process among the participants; none for a permit that belongs to nobody.
+    pub(crate) slot: Option<u32>,
+    /// `activity`, or `dead`.
+    pub(crate) state: &'static str,
+    /// `holding`, `reading`, `waiting`, `lent` or `notified`.
+    pub(crate) activity: &'static str,
+    pub(crate) pid: Option<u32>,
+    pub(crate) thread: u32,
+    pub(crate) name: Option<String>,
+    /// As a participant's.
+    pub(crate) process: Option<&'static str>,
+    pub(crate) since: Option<String>,
+    pub(crate) since_seconds: Option<u64>,
+    pub(crate) since_unix_ns: Option<u64>,
 }
 
 /// A process that is attached, or died attached and was not swept yet.
@@ -155,7 +185,12 @@ fn file_names(namespace: &Namespace) -> Outcome<Vec<String>> {
 
 impl From<Inspection> for Object {
     fn from(found: Inspection) -> Self {
+        let has_state = !found.state.is_empty();
         Self {
+            sync: has_state.then(|| Sync {
+                visits: visits(&found),
+                state: found.state.clone(),
+            }),
             state: "ok",
             kind: found.kind.to_string(),
             type_name: found.type_name,
@@ -209,30 +244,99 @@ impl From<QueueStat> for Queue {
     }
 }
 
+/// How many permits are to be had, from the state of a semaphore.
+pub(crate) fn permits(state: &str) -> Option<u64> {
+    let (count, rest) = state.split_once(' ')?;
+    rest.ends_with("available").then(|| count.parse().ok())?
+}
+
 /// What a participant's process does now; `None` when its number means nothing here.
 fn process_state(participant: &ipc_core::Participant) -> Option<&'static str> {
-    let ours = fs::metadata("/proc/self/ns/pid").ok()?.ino();
-    if participant.pid_namespace != ours {
+    if participant.pid_namespace != proc::pid_namespace()? {
         return None;
     }
-    let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", participant.pid)) else {
+    let Some(stat) = proc::stat(participant.pid) else {
         return Some("gone");
     };
-    // The name in parentheses may hold anything, so count fields from its end: state is the first, start time the 20th.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    let started: u64 = fields.nth(18)?.parse().ok()?;
-    if participant.start_ticks != 0 && started != participant.start_ticks {
+    if participant.start_ticks != 0 && stat.started != participant.start_ticks {
         return Some("gone"); // another process has its number now
     }
-    Some(match state {
-        "R" => "running",
-        "S" | "I" => "sleeping",
-        "D" => "uninterruptible",
-        "T" => "stopped",
-        "t" => "traced",
-        "Z" => "zombie",
-        "X" | "x" => "gone",
+    Some(match stat.state {
+        'R' => "running",
+        'S' | 'I' => "sleeping",
+        'D' => "uninterruptible",
+        'T' => "stopped",
+        't' => "traced",
+        'Z' => "zombie",
+        'X' | 'x' => "gone",
         _ => "unknown",
     })
+}
+
+/// Each visitor once: a writer that waits for readers is noted twice.
+fn visits(found: &Inspection) -> Vec<Visit> {
+    let mut visits: Vec<Visit> = Vec::new();
+    for visit in &found.visits {
+        let participant = found
+            .participants
+            .iter()
+            .find(|p| Some(p.slot) == visit.slot);
+        let one = Visit::new(visit, participant);
+        let is_same = |other: &&mut Visit| {
+            one.slot.is_some()
+                && other.activity == one.activity
+                && (other.slot, other.thread) == (one.slot, one.thread)
+        };
+        match visits.iter_mut().find(is_same) {
+            // Permits of one thread are several.
+            Some(other) if one.activity == "waiting" => {
+                if other.since_unix_ns > one.since_unix_ns && one.since_unix_ns.is_some() {
+                    *other = one;
+                }
+            }
+            _ => visits.push(one),
+        }
+    }
+    visits
+}
+
+impl Visit {
+    fn new(visit: &ipc_core::Visit, participant: Option<&ipc_core::Participant>) -> Self {
+        let activity = match visit.activity {
+            Activity::Waiting => "waiting",
+            Activity::Holding => "holding",
+            Activity::Reading => "reading",
+            Activity::Lent => "lent",
+            Activity::Notified => "notified",
+            _ => "unknown",
+        };
+        let is_dead = participant.is_some_and(|p| p.state == ParticipantState::Dead);
+        let since = Some(visit.since_unix_ns).filter(|&ns| ns > 0);
+        Self {
+            slot: visit.slot,
+            state: if is_dead { "dead" } else { activity },
+            activity,
+            pid: participant.map(|p| p.pid),
+            thread: visit.thread,
+            name: participant.map(|p| p.name.clone()),
+            process: participant.and_then(process_state),
+            since: since.map(human::time),
+            since_seconds: since.map(|ns| human::since(ns).as_secs()),
+            since_unix_ns: since,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permits_are_read_from_a_state() {
+        assert_eq!(permits("2 of 3 available"), Some(2));
+        assert_eq!(permits("0 of 3 available"), Some(0));
+        assert_eq!(permits("17 available"), Some(17));
+        assert_eq!(permits("held"), None);
+        assert_eq!(permits("2 of 3 waiting"), None);
+    }
 }

@@ -1,11 +1,13 @@
-//! Queues in memory that lies.
+//! Queues, and synchronisation objects, in memory that lies.
 //!
 //! * [`layout`]: where things lie in a queue's file, told a second time and independently of `ipc-core`;
 //! * [`snapshot`]: files of queues in many states;
 //! * [`edit`]: what a liar would write;
-//! * [`trial`]: every operation on a file that was lied in. Each must return, whatever it returns, and soon.
+//! * [`trial`]: every operation on a file that was lied in. Each must return, whatever it returns, and soon;
+//! * [`sync`]: all of that for synchronisation objects.
 
 pub mod edit;
 pub mod layout;
 pub mod snapshot;
+pub mod sync;
 pub mod trial;

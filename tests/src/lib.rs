@@ -2,7 +2,7 @@
 //!
 //! * [`step`]: stops or kills a process after any instruction of one operation;
 //! * [`mapping`]: shared memory that a trial and its victims see;
-//! * [`naive`], [`owned_cell`]: the controls, structures known to break and known to hold;
+//! * [`naive`], [`naive_lock`], [`owned_cell`]: the controls, structures known to break and known to hold;
 //! * [`corruption`]: queues in memory that lies;
 //! * [`puppet`]: processes that do what they are told;
 //! * [`scenarios`]: what `step_kill` runs;
@@ -11,6 +11,7 @@
 pub mod corruption;
 pub mod mapping;
 pub mod naive;
+pub mod naive_lock;
 pub mod owned_cell;
 pub mod puppet;
 pub mod random;

@@ -4,6 +4,8 @@
 //! file holds, read without the library), `act` (what a victim does), `trial` (a queue and who comes to it), `aftermath`
 //! (what must be true in the end). Then the scenarios: `conservation` (one act in one setting) and their list, `queue`;
 //! `birth` and `visit` (from create to unlink); `slot_reuse` (a sweeper that comes too late).
+//!
+//! Then those of the synchronisation objects: `sync`, with `sleeper` (processes asleep).
 
 mod act;
 mod aftermath;
@@ -12,12 +14,15 @@ mod conservation;
 mod message;
 mod oracle;
 mod queue;
+mod sleeper;
 mod slot_reuse;
+mod sync;
 mod trial;
 mod visit;
 
 use self::birth::Birth;
 use crate::naive::NaiveOperation;
+use crate::naive_lock::NaiveLock;
 use crate::owned_cell::{CellFault, CellPut};
 use crate::step::Entry;
 
@@ -26,6 +31,7 @@ pub fn all() -> Vec<Entry> {
     let controls = [
         Entry::new(NaiveOperation::Put),
         Entry::new(NaiveOperation::Get),
+        Entry::new(NaiveLock),
         Entry::new(CellPut(CellFault::None)),
         Entry::new(CellPut(CellFault::Impatience)),
         Entry::new(CellPut(CellFault::RepairInTwoSteps)),
@@ -38,5 +44,6 @@ pub fn all() -> Vec<Entry> {
         .chain(births.map(Entry::new))
         .chain(visit::visits().into_iter().map(Entry::new))
         .chain(slot_reuse::newcomers().into_iter().map(Entry::new))
+        .chain(sync::all())
         .collect()
 }

@@ -107,6 +107,12 @@ fn every_operation_on_a_damaged_queue_returns() {
 }
 
 #[test]
+fn every_operation_on_a_damaged_synchronisation_object_returns() {
+    let (count, first) = count_and_first_seed();
+    trials(first, count, &["--sync"]);
+}
+
+#[test]
 fn every_operation_returns_while_somebody_damages_the_queue() {
     trials(1, 12, &["--live", "300"]);
 }

@@ -1,7 +1,7 @@
 //! The step-kill campaigns, by state. They run in processes of their own, with one thread, because the engine forks.
 //!
-//! By default: every control, each kill and stop campaign over the queue, and nested campaigns (a killed victim, then a
-//! killed repairer) over two operations. More, at leisure:
+//! By default: every control, each kill and stop campaign over the queue and over the synchronisation objects, and nested
+//! campaigns (a killed victim, then a killed repairer) over some operations. More, at leisure:
 //!
 //! * `IPC_STEP_KILL=all cargo test --release -p ipc-tests --test step_kill`: all nested campaigns too;
 //! * `cargo run --release -p ipc-tests --bin step_kill -- --every-instruction --scenario queue/put`: a trial for each
@@ -118,10 +118,83 @@ fn only_a_killed_repairer_shows_a_repair_in_two_steps() {
     }
 }
 
-/// Runs a kind of campaign over all of the queue's scenarios that have it. Returns how many trials that was.
-fn queue_holds(campaign: &str) -> usize {
-    let lines = lines_of("queue/", &["--campaign", campaign]);
+#[test]
+fn the_harness_finds_the_bugs_in_a_naive_lock() {
+    // It acquires, changes two words and releases: stuck after the first store, torn after the second, stuck after the third.
+    let [kill] = &lines_of("control/naive-lock", &[])[..] else {
+        panic!("one campaign")
+    };
+    assert_eq!((kill.failures, kill.trials), (3, 6), "{kill:?}");
+}
+
+/// Runs a kind of campaign over all scenarios of this kind that have it. Returns how many trials that was.
+fn trials_of(scenarios: &str, campaign: &str) -> usize {
+    let lines = lines_of(scenarios, &["--campaign", campaign]);
     lines.iter().map(|line| line.trials).sum()
+}
+
+fn queue_holds(campaign: &str) -> usize {
+    trials_of("queue/", campaign)
+}
+
+#[test]
+fn locks_survive_a_kill_at_each_state_of_each_operation() {
+    let trials = trials_of("sync/lock", "kill") + trials_of("sync/rlock", "kill");
+    assert!(trials > 70, "{trials} trials");
+}
+
+#[test]
+fn locks_survive_a_stop_at_each_state_of_each_operation() {
+    let trials = trials_of("sync/lock", "stop") + trials_of("sync/rlock", "stop");
+    assert!(trials > 70, "{trials} trials");
+}
+
+#[test]
+fn read_write_locks_survive_a_kill_and_a_stop_at_each_state_of_each_operation() {
+    let trials = trials_of("sync/rwlock", "kill") + trials_of("sync/rwlock", "stop");
+    assert!(trials > 180, "{trials} trials");
+}
+
+#[test]
+fn semaphores_survive_a_kill_and_a_stop_at_each_state_of_each_operation() {
+    for scenarios in ["sync/semaphore", "sync/bounded"] {
+        let trials = trials_of(scenarios, "kill") + trials_of(scenarios, "stop");
+        assert!(trials > 20, "{scenarios}: {trials} trials");
+    }
+}
+
+#[test]
+fn events_conditions_and_barriers_survive_a_kill_and_a_stop_at_each_state_of_each_operation() {
+    for (scenarios, least) in [
+        ("sync/event", 20),
+        ("sync/condition", 100),
+        ("sync/barrier", 150),
+    ] {
+        let trials = trials_of(scenarios, "kill") + trials_of(scenarios, "stop");
+        assert!(trials > least, "{scenarios}: {trials} trials");
+    }
+}
+
+#[test]
+fn synchronisation_objects_survive_a_repairer_that_is_killed_too() {
+    if is_at_leisure() {
+        let trials = trials_of("sync/", "nested");
+        assert!(trials > 3_000, "{trials} trials");
+        return;
+    }
+    for scenario in [
+        "sync/semaphore-acquire-and-release",
+        "sync/event-set",
+        "sync/bounded-forget",
+        "sync/barrier-last-of-two",
+    ] {
+        let lines = lines_of(scenario, &["--campaign", "nested"]);
+        assert!(lines.iter().all(|line| line.trials > 20), "{lines:?}");
+    }
+}
+
+fn is_at_leisure() -> bool {
+    env::var_os("IPC_STEP_KILL").is_some_and(|value| value == "all")
 }
 
 #[test]
@@ -138,7 +211,7 @@ fn the_queue_survives_a_stop_at_each_state_of_each_operation() {
 
 #[test]
 fn the_queue_survives_a_repairer_that_is_killed_too() {
-    if env::var_os("IPC_STEP_KILL").is_some_and(|value| value == "all") {
+    if is_at_leisure() {
         let trials = queue_holds("nested");
         assert!(trials > 1_800, "{trials} trials");
         return;

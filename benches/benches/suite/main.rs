@@ -8,6 +8,7 @@ mod floors;
 mod peers;
 mod queue;
 mod suite;
+mod sync;
 
 use criterion::Criterion;
 use ipc_benches::report;
@@ -62,5 +63,12 @@ fn main() {
 
     floors::attach(&mut suite);
     queue::attach(&mut suite);
+
+    suite.measure_for(sync::TIME);
+    sync::locks_alone(&mut suite);
+    sync::locks_contended(&mut suite);
+    sync::semaphores_alone(&mut suite);
+    sync::events(&mut suite);
+    sync::conditions(&mut suite);
     suite.finish();
 }

@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 
 /// Criterion's warm-up, in which nothing is paired.
 pub(crate) const WARM_UP: Duration = Duration::from_millis(500);
+/// What starting one more base than a few may take of the warm-up on a busy machine. If nothing of it were left, criterion would
+/// take the start for the figure, and the samples would be too short to count.
+const START: Duration = Duration::from_millis(100);
+const A_FEW: usize = 2;
 /// How long a base runs beside each sample.
 const BESIDE: Duration = Duration::from_millis(20);
 /// Round trips of the probe: under a millisecond.
@@ -27,6 +31,8 @@ pub(crate) struct Suite {
     criterion: Criterion,
     plans: HashMap<String, Plan>,
     figures: Vec<Figure>,
+    /// For figures from here on, when it is not criterion's own.
+    time: Option<Duration>,
 }
 
 impl Suite {
@@ -35,7 +41,13 @@ impl Suite {
             criterion,
             plans: HashMap::new(),
             figures: Vec::new(),
+            time: None,
         }
+    }
+
+    /// From here on, each figure is measured for so long.
+    pub(crate) fn measure_for(&mut self, time: Duration) {
+        self.time = Some(time);
     }
 
     /// Measures `group/name`, held against the named earlier figures of the same group, or of another as
@@ -70,6 +82,11 @@ impl Suite {
         let mut session = None;
         let mut measured = self.criterion.benchmark_group(group);
         measured.sampling_mode(SamplingMode::Flat).throughput(moved);
+        let more = u32::try_from(bases.len().saturating_sub(A_FEW)).expect("a handful of bases");
+        measured.warm_up_time(WARM_UP + more * START);
+        if let Some(time) = self.time {
+            measured.measurement_time(time);
+        }
         measured.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter_custom(|count| {
                 session

@@ -1,11 +1,13 @@
 //! What a blocked waiter costs: `blocked [waiters] [seconds]`, by default 20 for 10 s.
 //!
-//! Processes block in `get` on one empty queue; as many sleep without a queue, and as many sleep but wake as often as a
-//! waiter looks for the dead. Their CPU clocks are read twice, so many seconds apart. In the end the queue is closed, and
-//! every waiter must say so: it was blocked all the time.
+//! Processes block in `get` on one empty queue, on an event, on a held lock, on a condition; as many sleep without any of them,
+//! and as many sleep but wake as often as a waiter looks for the dead. Their CPU clocks are read twice, so many seconds apart.
+//! In the end the queue is closed, the event set, the lock released, the condition notified, and every waiter must have
+//! noticed: it was blocked all the time.
 
-use ipc_benches::queue::{self, Named};
-use ipc_core::{GetError, Plain, Queue, WaitStrategy};
+use ipc_benches::queue::{self, Named, namespace};
+use ipc_benches::sync::Name;
+use ipc_core::{Condition, Event, GetError, Lock, Plain, Queue, WaitStrategy};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::time::{clock_getcpuclockid, clock_gettime};
@@ -29,7 +31,7 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["as", part, name] => play(part, name),
+        ["as", part, queue, event, turn, changed] => play(part, [queue, event, turn, changed]),
         [] => measure(20, 10),
         [waiters] => measure(waiters.parse()?, 10),
         [waiters, seconds] => measure(waiters.parse()?, seconds.parse()?),
@@ -38,24 +40,87 @@ fn main() -> Result<(), Failure> {
 }
 
 /// The parts that processes play, and what they stand for.
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 8] = [
     ("adaptive", "blocked in get"),
     ("sleep", "blocked in get, WaitStrategy::Sleep"),
     ("timeout", "blocked in get_timeout"),
+    ("event", "blocked in Event::wait"),
+    ("lock", "blocked in Lock::acquire"),
+    ("condition", "blocked in Condition::wait"),
     ("waking", "asleep, awake every 100 ms"),
     ("asleep", "asleep"),
 ];
 
-/// A child's life. Waiters end when the queue is closed, the others when they are killed.
-fn play(part: &str, name: &str) -> Result<(), Failure> {
+/// What is waited for.
+struct Objects {
+    queue: Named<Plain<u64>>,
+    event: Name,
+    /// Becomes one when the lock is released, and when the condition is notified.
+    turn: Name,
+    changed: Name,
+}
+
+impl Objects {
+    fn create(waiters: usize) -> Result<Self, Failure> {
+        let users = u32::try_from(waiters + 2)?;
+        Ok(Self {
+            queue: Named::create(Queue::options(64).participants(users)),
+            event: Name::of(|place, name| {
+                let options = Event::options().participants(users);
+                options.namespace(place).create(name)
+            }),
+            turn: Name::of(|place, name| {
+                let options = Lock::options_with(0u32).participants(users);
+                options.namespace(place).create(name)
+            }),
+            changed: Name::of(|place, name| {
+                let options = Condition::options().waiters(waiters).participants(users);
+                options.namespace(place).create(name)
+            }),
+        })
+    }
+
+    /// As a child's arguments.
+    fn names(&self) -> [&str; 4] {
+        let names = [&self.event, &self.turn, &self.changed].map(Name::as_str);
+        let [event, turn, changed] = names;
+        [self.queue.name(), event, turn, changed]
+    }
+}
+
+fn event(name: &str) -> ipc_core::Result<Event> {
+    Event::opener().namespace(&namespace()).open(name)
+}
+
+fn turn(name: &str) -> ipc_core::Result<Lock<u32>> {
+    Lock::opener().namespace(&namespace()).open(name)
+}
+
+fn condition(name: &str) -> ipc_core::Result<Condition> {
+    Condition::opener().namespace(&namespace()).open(name)
+}
+
+/// A child's life. Waiters end when they get what they wait for, the others when they are killed.
+fn play(part: &str, names: [&str; 4]) -> Result<(), Failure> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    let open = |strategy| queue::open::<Plain<u64>>(name, strategy);
-    let is_closed = match part {
+    let [queue, set, lock, changed] = names;
+    let open = |strategy| queue::open::<Plain<u64>>(queue, strategy);
+    let has_come = match part {
         "adaptive" => matches!(open(WaitStrategy::Adaptive)?.get(), Err(GetError::Closed)),
         "sleep" => matches!(open(WaitStrategy::Sleep)?.get(), Err(GetError::Closed)),
         "timeout" => {
             let got = open(WaitStrategy::Adaptive)?.get_timeout(FOREVER);
             matches!(got, Err(ipc_core::GetTimeoutError::Closed))
+        }
+        "event" => {
+            let event = event(set)?;
+            event.wait()?;
+            event.is_set()
+        }
+        "lock" => *turn(lock)?.acquire()? == 1,
+        "condition" => {
+            let turn = turn(lock)?;
+            *condition(changed)?.wait(turn.acquire()?)? == 1
         }
         "waking" => loop {
             thread::sleep(LOOK);
@@ -64,9 +129,9 @@ fn play(part: &str, name: &str) -> Result<(), Failure> {
             thread::sleep(FOREVER);
         },
     };
-    is_closed
+    has_come
         .then_some(())
-        .ok_or_else(|| "the wait ended before the queue was closed".into())
+        .ok_or_else(|| "the wait ended too early".into())
 }
 
 fn measure(waiters: usize, seconds: u64) -> Result<(), Failure> {
@@ -94,11 +159,14 @@ fn measure(waiters: usize, seconds: u64) -> Result<(), Failure> {
 
 /// How much of a core each of `count` processes uses, in per cent.
 fn share(part: &str, count: usize, time: Duration) -> Result<f64, Failure> {
-    let options = Queue::<Plain<u64>>::options(64).participants(u32::try_from(count + 2)?);
-    let queue = Named::create(options);
+    let objects = Objects::create(count)?;
+    let turn = turn(objects.turn.as_str())?;
+    // Those who wait for the condition need the lock first.
+    let held = (part == "lock").then(|| turn.acquire()).transpose()?;
     let start = || {
         Command::new(env::current_exe()?)
-            .args(["as", part, queue.name()])
+            .args(["as", part])
+            .args(objects.names())
             .spawn()
     };
     let mut children = (0..count).map(|_| start()).collect::<Result<Vec<_>, _>>()?;
@@ -106,7 +174,10 @@ fn share(part: &str, count: usize, time: Duration) -> Result<f64, Failure> {
     let (began, before) = (Instant::now(), cpu_time(&children)?);
     thread::sleep(time);
     let (elapsed, after) = (began.elapsed(), cpu_time(&children)?);
-    queue.open().close();
+    objects.queue.open().close();
+    event(objects.event.as_str())?.set()?;
+    *held.map_or_else(|| turn.acquire(), Ok)? = 1; // and released
+    condition(objects.changed.as_str())?.notify_all()?;
     for child in &mut children {
         if matches!(part, "waking" | "asleep") {
             child.kill()?;

@@ -274,12 +274,14 @@ mod tests {
 
     /// `examples/events.rs` of raw_sync 0.1.5, without its logger, and with a message where it sleeps for three seconds.
     fn event_example(mem: *mut u8, auto_reset: bool) {
+        // SAFETY: the caller's 64 bytes.
         let (obj, _) = unsafe { Event::new(mem, auto_reset).unwrap() };
 
         let mem_ptr = mem as usize;
         let (done, is_done) = mpsc::channel();
 
         let child = thread::spawn(move || {
+            // SAFETY: as above, and nobody writes them any more.
             let (obj, _) = unsafe { Event::from_existing(mem_ptr as _).unwrap() };
             obj.wait(Timeout::Infinite).unwrap();
 
@@ -316,12 +318,24 @@ mod tests {
         event_example(mem.as_mut_ptr(), false);
     }
 
+    fn make(mem: &mut [u8], auto_reset: bool) -> super::Placed {
+        assert!(mem.len() >= Event::size_of(None));
+        // SAFETY: there is room, and nobody else has it.
+        unsafe { Event::new(mem.as_mut_ptr(), auto_reset) }.unwrap()
+    }
+
+    fn open(mem: &[u8]) -> super::Result<super::Placed> {
+        assert!(mem.len() >= Event::size_of(None));
+        // SAFETY: it is so long, and only read.
+        unsafe { Event::from_existing(mem.as_ptr().cast_mut()) }
+    }
+
     const MEMORY: &str = "IPC_RAW_SYNC_MEMORY";
 
     fn ping(auto_reset: bool) {
         let mut mem = vec![0u8; 2 * Event::size_of(None)];
-        let (there, used) = unsafe { Event::new(mem.as_mut_ptr(), auto_reset) }.unwrap();
-        let (back, _) = unsafe { Event::new(mem[used..].as_mut_ptr(), auto_reset) }.unwrap();
+        let (there, used) = make(&mut mem, auto_reset);
+        let (back, _) = make(&mut mem[used..], auto_reset);
         let mem: String = mem.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["sync::raw_sync::tests::pong", "--exact", "--ignored"])
@@ -345,9 +359,9 @@ mod tests {
     fn pong() {
         let text = env::var(MEMORY).unwrap();
         let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-        let mut mem: Vec<u8> = (0..text.len()).step_by(2).map(byte).collect();
-        let (there, used) = unsafe { Event::from_existing(mem.as_mut_ptr()) }.unwrap();
-        let (back, _) = unsafe { Event::from_existing(mem[used..].as_mut_ptr()) }.unwrap();
+        let mem: Vec<u8> = (0..text.len()).step_by(2).map(byte).collect();
+        let (there, used) = open(&mem).unwrap();
+        let (back, _) = open(&mem[used..]).unwrap();
         there.wait(Timeout::Val(Duration::from_secs(60))).unwrap();
         back.set(EventState::Signaled).unwrap();
     }
@@ -355,15 +369,14 @@ mod tests {
     #[test]
     fn one_signal_of_an_event_that_resets_itself_lets_one_waiter_go_on() {
         let mut mem = [0u8; size_of::<Slip>() + 1];
-        let mem = mem[1..].as_mut_ptr(); // wherever it lies
-        let (event, _) = unsafe { Event::new(mem, true) }.unwrap();
-        let address = mem as usize;
+        let mem = &mut mem[1..]; // wherever it lies
+        let (event, _) = make(mem, true);
         let (went, has_gone) = mpsc::channel();
         let waiters: Vec<_> = (0..3)
             .map(|_| {
-                let went = went.clone();
+                let (went, mem) = (went.clone(), mem.to_vec());
                 thread::spawn(move || {
-                    let (event, _) = unsafe { Event::from_existing(address as _) }.unwrap();
+                    let (event, _) = open(&mem).unwrap();
                     event.wait(Timeout::Infinite).unwrap();
                     went.send(()).unwrap();
                 })
@@ -385,18 +398,38 @@ mod tests {
     }
 
     #[test]
+    fn no_signal_is_lost_between_two_that_take_turns() {
+        let mut mem = [[0u8; size_of::<Slip>()]; 2];
+        let [(there, _), (back, _)] = mem.each_mut().map(|mem| make(mem, true));
+        let limit = || Timeout::Val(Duration::from_secs(60));
+        let other = thread::spawn(move || {
+            let [(there, _), (back, _)] = mem.each_ref().map(|mem| open(mem).unwrap());
+            for _ in 0..20_000 {
+                there.wait(limit()).unwrap();
+                back.set(EventState::Signaled).unwrap();
+            }
+        });
+        for _ in 0..20_000 {
+            there.set(EventState::Clear).unwrap(); // as it is
+            there.set(EventState::Signaled).unwrap();
+            back.wait(limit()).unwrap();
+        }
+        other.join().unwrap();
+    }
+
+    #[test]
     fn memory_without_an_event_and_an_event_that_is_gone_are_reported() {
         let mut mem = [0u8; size_of::<Slip>()];
-        assert!(unsafe { Event::from_existing(mem.as_mut_ptr()) }.is_err());
+        assert!(open(&mem).is_err());
         for auto_reset in [true, false] {
-            drop(unsafe { Event::new(mem.as_mut_ptr(), auto_reset) }.unwrap());
-            let Err(gone) = (unsafe { Event::from_existing(mem.as_mut_ptr()) }) else {
+            drop(make(&mut mem, auto_reset));
+            let Err(gone) = open(&mem) else {
                 panic!("it should be gone");
             };
             assert!(gone.to_string().contains("gone"), "{gone}");
         }
-        let (_event, _) = unsafe { Event::new(mem.as_mut_ptr(), true) }.unwrap();
+        let (_event, _) = make(&mut mem, true);
         mem[8] ^= 1; // another kind
-        assert!(unsafe { Event::from_existing(mem.as_mut_ptr()) }.is_err());
+        assert!(open(&mem).is_err());
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 pub(crate) mod objects;
 pub(crate) mod queue;
+pub(crate) mod sync;
 pub(crate) mod values;
 
 use std::path::PathBuf;
@@ -15,13 +16,15 @@ Exit codes:
     1  error                             7  closed
     2  bad usage                         8  no permission
     3  not found                         9  corrupt, foreign or of another kind, type or version
-    4  exists already                   10  problems found
+    4  exists already                   10  problems found, or a barrier broken
     5  timeout                       128+n  stopped by signal n
+`ipc lock run` and `ipc sem run` end with the exit code of their command.
 
 Examples:
     ipc queue create jobs --capacity 1024
     seq 1000000 | ipc queue put jobs &
     ipc queue get jobs --count 1000000 | sort -n | tail -1
+    ipc lock run deploy -- make install
     ipc ls; ipc who jobs; ipc doctor";
 
 /// Shared-memory objects from the shell: create, use, inspect, repair.
@@ -55,11 +58,26 @@ pub(crate) enum Verb {
     /// Create a queue, put messages in, get them out
     #[command(subcommand, visible_alias = "q")]
     Queue(queue::Verb),
+    /// Run commands one at a time, or readers beside each other
+    #[command(subcommand)]
+    Lock(sync::LockVerb),
+    /// Give out a fixed number of permits
+    #[command(subcommand)]
+    Sem(sync::SemVerb),
+    /// Wait until something has happened
+    #[command(subcommand)]
+    Event(sync::EventVerb),
+    /// Wait until all parties have come
+    #[command(subcommand)]
+    Barrier(sync::BarrierVerb),
+    /// Notify programs that wait on a condition
+    #[command(subcommand)]
+    Cond(sync::CondVerb),
     /// List the objects of the namespace
     Ls(objects::Ls),
     /// Show all there is to know about objects
     Stat(objects::Stat),
-    /// Show which processes are attached to an object
+    /// Show who holds an object, who waits for it, and who is attached
     Who(objects::Who),
     /// Remove objects
     Rm(objects::Rm),
@@ -75,6 +93,10 @@ pub(crate) enum Verb {
     DemoProducer(demo::Producer),
     #[command(hide = true)]
     DemoWorker(demo::Worker),
+    #[command(hide = true)]
+    Exec(sync::Exec),
+    #[command(hide = true)]
+    Leave(sync::Leave),
 }
 
 #[cfg(test)]

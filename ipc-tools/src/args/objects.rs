@@ -28,13 +28,18 @@ pub(crate) struct Stat {
     pub(crate) json: bool,
 }
 
-/// Show which processes are attached to an object
+/// Show who holds an object, who waits for it, and who is attached
 ///
-/// PROCESS is what the kernel says now: running, sleeping, stopped, …, or "-" when the process id is of another pid namespace.
+/// STATE is what a thread does with the object: holding, reading, waiting, notified; lent is a permit that was left taken
+/// and belongs to nobody. A process that does none of these is attached. One that died, and was not swept yet, is dead.
+/// PROCESS is what the kernel says now: running, sleeping, stopped, …, or "-" when the process id is of another pid
+/// namespace. SINCE is how long that has lasted.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
     ipc who jobs
+    ipc who deploy
+    ipc who deploy --json | jq '.visits[] | select(.state == \"waiting\") | .pid'
     ipc who jobs --json | jq '.participants[] | select(.state == \"dead\")'")]
 pub(crate) struct Who {
     /// The object's name
@@ -65,6 +70,9 @@ pub(crate) struct Rm {
 }
 
 /// Look for what dead processes left and for what keeps objects from working
+///
+/// Threads that hold what others wait for, in a circle, are reported with the whole circle. A process that waits for its
+/// children, as `ipc lock run` does, is stuck with them. Where that is not certain, the circle is a note and no problem.
 ///
 /// Exit code 10 when a problem is found and not repaired. --fix repairs what dead processes left behind and nothing else; it
 /// never removes an object that has a name.

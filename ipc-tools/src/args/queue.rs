@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
 
-use super::values::{Look, Wait, mode, size};
+use super::values::{Look, Make, Wait, size};
 
 /// What can be done with a queue.
 #[derive(Debug, Subcommand)]
@@ -34,18 +34,8 @@ pub(crate) struct Create {
     /// The longest message that a cell carries itself, up to 232 bytes [default: 232]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) inline: Option<usize>,
-    /// How many processes may be attached at once [default: 128]
-    #[arg(long, value_name = "N")]
-    pub(crate) participants: Option<u32>,
-    /// Permissions, in octal [default: 600]
-    #[arg(long, value_name = "MODE", value_parser = mode)]
-    pub(crate) mode: Option<u32>,
-    /// Group that owns it, by number [default: yours]
-    #[arg(long, value_name = "GID")]
-    pub(crate) group: Option<u32>,
-    /// Do nothing if there is a queue of bytes already, whatever its size
-    #[arg(long)]
-    pub(crate) if_missing: bool,
+    #[command(flatten)]
+    pub(crate) make: Make,
 }
 
 /// Put messages into a queue: the arguments, or else standard input line by line

@@ -49,11 +49,55 @@ impl Look {
 #[group(multiple = false)]
 pub(crate) struct Wait {
     /// Give up (exit code 5) when a message has to wait for longer than this: 500ms, 2s, 1m
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     /// Give up (exit code 6) instead of waiting
     #[arg(long, short = 'n')]
     no_wait: bool,
+}
+
+/// How long to wait while others have it. Without a flag: for ever.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(multiple = false)]
+pub(crate) struct Try {
+    /// Give up (exit code 6) instead of waiting
+    #[arg(long, short, visible_alias = "no-wait")]
+    nonblock: bool,
+    /// Give up (exit code 5) after this long: 500ms, 2s, 1m; a number alone is seconds
+    #[arg(
+        long,
+        short = 'w',
+        value_name = "DURATION",
+        visible_alias = "wait",
+        value_parser = duration
+    )]
+    timeout: Option<Duration>,
+}
+
+impl Try {
+    pub(crate) fn patience(self) -> Patience {
+        match self {
+            Self { nonblock: true, .. } => Patience::None,
+            Self { timeout, .. } => timeout.map_or(Patience::Endless, Patience::For),
+        }
+    }
+}
+
+/// How an object is made.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Make {
+    /// How many processes may be attached at once [default: 128]
+    #[arg(long, value_name = "N")]
+    pub(crate) participants: Option<u32>,
+    /// Permissions, in octal [default: 600]
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    pub(crate) mode: Option<u32>,
+    /// Group that owns it, by number [default: yours]
+    #[arg(long, value_name = "GID")]
+    pub(crate) group: Option<u32>,
+    /// Do nothing if there is one of this kind and type already, whatever its size
+    #[arg(long)]
+    pub(crate) if_missing: bool,
 }
 
 /// [`Wait`], decided.
@@ -75,6 +119,15 @@ impl Wait {
             _ => Patience::Endless,
         }
     }
+}
+
+/// `500ms`, `2s`, `1m 30s`; a number alone is seconds, as flock takes them.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds)
+            .map_err(|_| format!("{text:?} is no time; write 500ms, 2s or 1m"));
+    }
+    humantime::parse_duration(text).map_err(|e| format!("{e}; write 500ms, 2s or 1m"))
 }
 
 /// `4096`, `64K`, `1MiB`: powers of 1024, but `kB`, `MB`, … with a capital B and no i are powers of 1000, as in GNU tools.
@@ -130,6 +183,22 @@ mod tests {
         }
         for bad in ["", "K", "-1", "1X", "1.5M", "1iB", "99999999999999T"] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit_or_are_seconds() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("2s", 2000),
+            ("1m 1s", 61_000),
+            ("3", 3000),
+            ("0.5", 500),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "-1", "inf", "NaN", "2x", "1e99"] {
+            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 

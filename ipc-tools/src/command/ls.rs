@@ -33,7 +33,7 @@ pub(crate) fn run(place: &Place, args: &Ls) -> Outcome {
         "NAME",
         "KIND",
         "TYPE",
-        "LEN/CAPACITY",
+        "STATE",
         "PARTICIPANTS",
         "SIZE",
         "AGE",
@@ -61,14 +61,16 @@ pub(crate) fn run(place: &Place, args: &Ls) -> Outcome {
 }
 
 fn row(object: &Object) -> [Cell; 7] {
-    let fill = object.queue.as_ref().map_or("-".to_owned(), |q| {
-        format!(
-            "{}/{}{}",
-            q.len,
-            q.capacity,
-            if q.is_closed { " closed" } else { "" }
-        )
-    });
+    let dash = || "-".to_owned();
+    let state = match (&object.queue, &object.sync) {
+        (Some(queue), _) => {
+            let closed = if queue.is_closed { " closed" } else { "" };
+            format!("{}/{}{closed}", queue.len, queue.capacity)
+        }
+        (None, Some(sync)) => sync.state.clone(),
+        (None, None) => dash(),
+    };
+    let type_name = Some(object.type_name.clone()).filter(|name| !name.is_empty());
     let living = object.living();
     let participants = match object.dead() {
         0 => Cell::from(living),
@@ -77,8 +79,8 @@ fn row(object: &Object) -> [Cell; 7] {
     [
         Cell::from(&object.name),
         Cell::from(&object.kind),
-        Cell::from(&object.type_name),
-        Cell::from(fill),
+        Cell::from(type_name.unwrap_or_else(dash)),
+        Cell::from(state),
         participants,
         Cell::from(human::bytes(object.file_bytes)),
         Cell::from(human::age(Duration::from_secs(object.age_seconds))),

@@ -1,5 +1,21 @@
 //! One file a verb. A command prints its data, and fails with what it could not do.
 
+/// Makes what `options` describe as a [`crate::args::values::Make`] wants it. A macro, as options of different objects have
+/// no type in common.
+macro_rules! created {
+    ($options:expr, $make:expr, $name:expr) => {{
+        let mut options = $options;
+        options = crate::command::set(options, $make.participants, |o, n| o.participants(n));
+        options = crate::command::set(options, $make.mode, |o, mode| o.mode(mode));
+        options = crate::command::set(options, $make.group, |o, gid| o.group(gid));
+        if $make.if_missing {
+            options.open_or_create($name)?
+        } else {
+            options.create($name)?
+        }
+    }};
+}
+
 mod close;
 mod completions;
 mod create;
@@ -13,8 +29,10 @@ mod put;
 mod rescue;
 mod rm;
 mod stat;
+mod sync;
 mod who;
 
+use self::sync::waiting::HOLDER;
 use ipc_core::{Bytes, Namespace, Queue, QueueOptions};
 
 use crate::{
@@ -27,6 +45,13 @@ pub(crate) fn run(cli: Cli) -> Outcome {
     let place = &cli.place;
     match cli.verb {
         Verb::Queue(verb) => run_queue(place, verb),
+        Verb::Lock(verb) => sync::lock::run(place, &verb),
+        Verb::Sem(verb) => sync::sem::run(place, &verb),
+        Verb::Event(verb) => sync::event::run(place, &verb),
+        Verb::Barrier(verb) => sync::barrier::run(place, &verb),
+        Verb::Cond(verb) => sync::cond::run(place, &verb),
+        Verb::Exec(args) => sync::wrapped::become_command(&args),
+        Verb::Leave(args) => sync::waiting::leave(place, &args),
         Verb::Ls(args) => ls::run(place, &args),
         Verb::Stat(args) => stat::run(place, &args),
         Verb::Who(args) => who::run(place, &args),
@@ -72,6 +97,14 @@ impl Place {
             }
             other => Ok(other?),
         }
+    }
+}
+
+/// An option that was not given keeps its default.
+fn set<O, V>(options: O, value: Option<V>, with: impl FnOnce(O, V) -> O) -> O {
+    match value {
+        Some(value) => with(options, value),
+        None => options,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     args::{Place, objects::Stat},
     exit::Outcome,
     output::{human, json, print_styled},
-    snapshot::{self, Object, Queue},
+    snapshot::{self, Object, Queue, Sync},
 };
 
 #[derive(Serialize)]
@@ -41,10 +41,11 @@ fn describe(object: &Object) -> String {
     } else {
         ""
     };
-    let mut lines = vec![
-        ("name", object.name.clone()),
-        ("kind", object.kind.clone()),
-        ("type", object.type_name.clone()),
+    let mut lines = vec![("name", object.name.clone()), ("kind", object.kind.clone())];
+    if !object.type_name.is_empty() {
+        lines.push(("type", object.type_name.clone()));
+    }
+    lines.extend([
         ("layout version", object.layout_version.to_string()),
         ("file size", size(object.file_bytes)),
         (
@@ -56,14 +57,31 @@ fn describe(object: &Object) -> String {
             format!("uid {} gid {} mode {}", object.uid, object.gid, object.mode),
         ),
         ("participants", participants(object)),
-    ];
+    ]);
     if let Some(queue) = &object.queue {
         lines.extend(describe_queue(queue));
+    }
+    if let Some(sync) = &object.sync {
+        lines.extend(describe_sync(sync));
     }
     lines
         .iter()
         .map(|(key, value)| format!("{key:<16}{}\n", human::printable(value)))
         .collect()
+}
+
+fn describe_sync(sync: &Sync) -> [(&'static str, String); 2] {
+    let counts = ["holding", "reading", "lent", "waiting", "notified", "dead"].map(|state| {
+        let count = sync.visits.iter().filter(|v| v.state == state).count();
+        (count > 0).then(|| format!("{count} {state}"))
+    });
+    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    let visits = if counts.is_empty() {
+        "none".to_owned()
+    } else {
+        counts.join(", ")
+    };
+    [("state", sync.state.clone()), ("visits", visits)]
 }
 
 fn describe_queue(queue: &Queue) -> [(&'static str, String); 7] {

@@ -1,4 +1,4 @@
-//! Runs trials on damaged queues; `tests/corruption.rs` starts it, as a trial that goes wrong ends its process.
+//! Runs trials on damaged objects; `tests/corruption.rs` starts it, as a trial that goes wrong ends its process.
 //!
 //! `corruption_trial --directory /dev/shm/x --first 123 --count 1` runs the trial with seed 123 again.
 #![allow(unsafe_code)]
@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 use ipc_core::Bytes;
 use ipc_tests::corruption::snapshot::{Sample, Structured, snapshots};
+use ipc_tests::corruption::sync;
 use ipc_tests::corruption::trial::{Bench, idle_share, run, run_live};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -18,7 +19,7 @@ use nix::sys::signal::Signal;
 /// What none of the trials' honest needs comes near.
 const MOST_MEMORY: u64 = 16 << 30;
 
-/// Damage queues and use them.
+/// Damage objects and use them.
 #[derive(Debug, Parser)]
 struct Args {
     /// An existing directory, for the objects and the file `progress`.
@@ -33,6 +34,9 @@ struct Args {
     /// Damage the queues while they are used, for so many milliseconds a trial.
     #[arg(long)]
     live: Option<u64>,
+    /// Damage synchronisation objects instead of queues.
+    #[arg(long, conflicts_with = "live")]
+    sync: bool,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +60,14 @@ fn trials(args: &Args) -> Result<(), Box<dyn Error>> {
     // SAFETY: the kernel reads `limit`, which outlives the call.
     unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
     let mut bench = Bench::new(&args.directory)?;
+    if args.sync {
+        let all = sync::snapshots(bench.namespace())?;
+        for seed in args.first..args.first + args.count {
+            sync::run(&mut bench, &all, seed)?;
+        }
+        report(&bench, args);
+        return Ok(());
+    }
     let bytes = snapshots::<Bytes>(bench.namespace())?;
     let structured = snapshots::<Structured>(bench.namespace())?;
     for seed in args.first..args.first + args.count {
@@ -65,17 +77,21 @@ fn trials(args: &Args) -> Result<(), Box<dyn Error>> {
             trial::<Structured>(&mut bench, &structured, seed, args.live)?;
         }
     }
+    report(&bench, args);
+    let share = idle_share();
+    if share > 0.7 {
+        return Err(format!("calls left blocked burn {share:.2} cores").into());
+    }
+    Ok(())
+}
+
+fn report(bench: &Bench, args: &Args) {
     let (good, bad) = bench.ended;
     let (took, which) = bench.slowest();
     println!(
         "trials={} ok={good} err={bad} slowest={took:?} ({which})",
         args.count
     );
-    let share = idle_share();
-    if share > 0.7 {
-        return Err(format!("calls left blocked burn {share:.2} cores").into());
-    }
-    Ok(())
 }
 
 fn trial<T: Sample>(

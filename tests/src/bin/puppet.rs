@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipc_core::{Bytes, Namespace, Queue};
+use ipc_tests::puppet::sync;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -131,6 +132,7 @@ impl Puppet {
             ("len", _) => return Ok(self.queue()?.len().to_string()),
             ("sweep", _) => return Ok(self.queue()?.sweep()?.to_string()),
             ("close", _) => self.queue()?.close(),
+            ("sync", _) => return sync::obey(&self.namespace, rest),
             // ---- what to do with this process
             ("at", [time, ..]) => {
                 let time: u128 = time.parse()?;
@@ -141,6 +143,18 @@ impl Puppet {
             }
             ("fork-and", _) => return self.fork_and(rest),
             ("fork-hold", _) => return self.fork_hold(rest),
+            ("end", _) => {
+                say("ok")?;
+                end(0);
+            }
+            ("fork-and-listen", _) => {
+                if self.fork()?.is_some() {
+                    loop {
+                        pause(); // it is the child that listens from now on
+                    }
+                }
+                return Ok(std::process::id().to_string());
+            }
             ("fork-in-put-many", _) => return self.fork_in_put_many(),
             ("fork-while-threads-attach", [count]) => return self.fork_busily(count.parse()?),
             ("exec", _) => {

@@ -69,7 +69,7 @@ pub fn edit(random: &mut Random, layout: &Layout, file: &[u8]) -> Edit {
 }
 
 /// A wrong value for a word that holds `old`.
-fn value(random: &mut Random, old: u64) -> u64 {
+pub(super) fn value(random: &mut Random, old: u64) -> u64 {
     match random.below(10) {
         0 => 0,
         1 => u64::MAX,

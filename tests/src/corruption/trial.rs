@@ -26,11 +26,11 @@ use crate::random::Random;
 /// More than any call without a timeout takes, even in a debug build on a busy machine.
 pub const LIMIT_SECONDS: u32 = 10;
 /// How long calls wait that have a timeout.
-const TIMEOUT: Duration = Duration::from_millis(1);
+pub(super) const TIMEOUT: Duration = Duration::from_millis(1);
 /// How long a call that may block is waited for.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+pub(super) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Where trials are run.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Bench {
     }
 
     /// Runs one operation under the alarm.
-    fn step<T, E>(
+    pub(super) fn step<T, E>(
         &mut self,
         seed: u64,
         what: &str,
@@ -92,7 +92,7 @@ impl Bench {
     }
 
     /// The file of a trial. A new inode each time, or the process would recall the object.
-    fn file(&self, name: &str, bytes: &[u8]) -> Outcome<Victim> {
+    pub(super) fn file(&self, name: &str, bytes: &[u8]) -> Outcome<Victim> {
         let path = self.namespace.path().join(name);
         let file = File::options()
             .read(true)
@@ -105,15 +105,15 @@ impl Bench {
     }
 }
 
-/// A queue's file that is lied in.
+/// An object's file that is lied in.
 #[derive(Debug)]
-struct Victim {
+pub(super) struct Victim {
     path: PathBuf,
     file: File,
 }
 
 impl Victim {
-    fn lie(&self, lie: &Edit, length: usize) {
+    pub(super) fn lie(&self, lie: &Edit, length: usize) {
         // Never beyond the end: a longer file is another matter.
         let end = lie.bytes.len().min(length.saturating_sub(lie.offset));
         let _ = self.file.write_all_at(&lie.bytes[..end], lie.offset as u64);

@@ -1,5 +1,9 @@
 //! `ipc doctor`: what dead processes left, and what keeps objects from working.
 
+mod deadlock;
+mod family;
+mod graph;
+
 use std::{
     fmt::Display,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -30,7 +34,8 @@ const SMALL_FILE: u64 = 64 << 20;
 /// What was found.
 #[derive(Debug, Serialize)]
 struct Finding {
-    /// What it is about: `namespace`, `self-test`, `space`, `limits`, `leftover`, or the name of an object.
+    /// What it is about: `namespace`, `self-test`, `space`, `limits`, `leftover`, `deadlock`, or the name of an
+    /// object.
     subject: String,
     /// Whether something should be done.
     is_problem: bool,
@@ -63,6 +68,7 @@ pub(crate) fn run(place: &Place, args: &Doctor) -> Outcome {
             ),
         }
     }
+    patient.examine_waits()?;
     patient.examine_directory();
     patient.examine_space()?;
     patient.examine_limits();
@@ -146,6 +152,13 @@ impl Patient {
         if name.contains(".rescued-") {
             self.note(name, format_args!("messages that `ipc queue get` could not deliver; get them with `ipc queue get {name} --all`"));
         }
+    }
+
+    fn examine_waits(&mut self) -> Outcome {
+        for circle in deadlock::find(&self.namespace)? {
+            self.find("deadlock", circle.is_certain, "none", circle.in_words);
+        }
+        Ok(())
     }
 
     fn examine_directory(&mut self) {

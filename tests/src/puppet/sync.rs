@@ -1,0 +1,244 @@
+//! What a puppet does with synchronisation objects: `lock acquire`, `event wait`, and so on.
+//!
+//! Objects have fixed names, and are opened when they are first meant. Their handles live as long as the process, so that
+//! what is acquired can be kept between commands.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use ipc_core::{
+    Barrier, BoundedSemaphore, BoundedSemaphoreGuard, Condition, Event, Lock, LockGuard, Namespace,
+    RLock, RwLock, Semaphore, SemaphoreGuard, WaitStrategy,
+};
+
+/// A handle that lives as long as the process.
+type Handle<T> = OnceLock<&'static T>;
+type Answer = Result<String, Box<dyn Error>>;
+
+thread_local! {
+    /// What this thread holds, nobody else may release.
+    static USER: RefCell<SyncUser> = RefCell::default();
+}
+
+/// Does as told, in the thread that did what it was told before.
+///
+/// # Errors
+///
+/// When the objects refuse, or nobody knows what is meant.
+pub fn obey(namespace: &Namespace, line: &str) -> Answer {
+    USER.with_borrow_mut(|user| user.obey(namespace, line))
+}
+
+/// A process's use of one object of each kind.
+#[derive(Debug, Default)]
+struct SyncUser {
+    lock: Handle<Lock<u64>>,
+    rlock: Handle<RLock>,
+    rwlock: Handle<RwLock<u64>>,
+    semaphore: Handle<Semaphore>,
+    bounded: Handle<BoundedSemaphore>,
+    event: Handle<Event>,
+    condition: Handle<Condition>,
+    barrier: Handle<Barrier>,
+    /// What it has acquired, the latest last, with the kind of object.
+    held: Vec<(&'static str, Box<dyn Any>)>,
+}
+
+macro_rules! opened {
+    ($self:expr, $namespace:expr, $field:ident, $type:ty) => {{
+        if $self.$field.get().is_none() {
+            let options = <$type>::opener().wait(WaitStrategy::Sleep);
+            let handle = options.namespace($namespace).open(stringify!($field))?;
+            let _ = $self.$field.set(Box::leak(Box::new(handle)));
+        }
+        *$self.$field.get().expect("it was just set")
+    }};
+}
+
+/// One more than the value, released again.
+fn add(lock: &Lock<u64>) -> ipc_core::Result<()> {
+    *lock.acquire()? += 1;
+    Ok(())
+}
+
+impl SyncUser {
+    fn obey(&mut self, namespace: &Namespace, line: &str) -> Answer {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |at: usize| -> Result<u64, Box<dyn Error>> {
+            Ok(words.get(at).ok_or("how many?")?.parse()?)
+        };
+        let kind = words.first().copied().unwrap_or_default();
+        match kind {
+            "drop" => {
+                let kind = words.get(1).copied().unwrap_or_default();
+                let at = self.held.iter().rposition(|&(of, _)| of == kind);
+                self.held.remove(at.ok_or("nothing is held")?);
+                return Ok(String::new());
+            }
+            "redeem-lock" => {
+                let text = line.strip_prefix("redeem-lock ").unwrap_or_default();
+                let lock: Lock<u64> = serde_json::from_str(text)?;
+                add(&lock)?;
+                return Ok(String::new());
+            }
+            _ => {}
+        }
+        match (kind, words.get(1).copied().unwrap_or_default()) {
+            ("lock", "open") => {
+                let _ = opened!(self, namespace, lock, Lock<u64>);
+            }
+            ("lock", action) => {
+                let lock = opened!(self, namespace, lock, Lock<u64>);
+                let guard: LockGuard<'static, u64> = match action {
+                    "acquire" => lock.acquire()?,
+                    "acquire-and-mark" => {
+                        let mut guard = lock.acquire()?;
+                        guard.mark_consistent();
+                        guard
+                    }
+                    "try" => lock.try_acquire()?,
+                    "acquire-timeout" => lock.acquire_timeout(Duration::from_millis(number(2)?))?,
+                    "change" => {
+                        // In the value of the guard only, until it is dropped.
+                        let guard = self.held.last_mut().ok_or("nothing is held")?;
+                        let guard = guard.1.downcast_mut::<LockGuard<'static, u64>>();
+                        **guard.ok_or("the last is no lock")? += number(2)?;
+                        return Ok(String::new());
+                    }
+                    "add" => {
+                        (0..number(2)?).try_for_each(|_| add(lock))?;
+                        return Ok(String::new());
+                    }
+                    "panic" => {
+                        let panics = || {
+                            let _guard = lock.acquire().expect("it is to be had");
+                            panic!("on purpose");
+                        };
+                        std::panic::set_hook(Box::new(|_| {}));
+                        return match catch_unwind(AssertUnwindSafe(panics)) {
+                            Err(_) => Ok(String::new()),
+                        };
+                    }
+                    _ => return Err(format!("what is {line:?}?").into()),
+                };
+                let answer = format!("{} {}", *guard, guard.owner_died());
+                self.keep("lock", guard);
+                return Ok(answer);
+            }
+            ("rlock", "open") => {
+                let _ = opened!(self, namespace, rlock, RLock);
+            }
+            ("rlock", "acquire") => {
+                let guard = opened!(self, namespace, rlock, RLock).acquire()?;
+                let answer = format!("{} {}", guard.depth(), guard.owner_died());
+                self.keep("rlock", guard);
+                return Ok(answer);
+            }
+            ("rwlock", "open") => {
+                let _ = opened!(self, namespace, rwlock, RwLock<u64>);
+            }
+            ("rwlock", action) => {
+                let lock = opened!(self, namespace, rwlock, RwLock<u64>);
+                return match action {
+                    "read" => {
+                        let guard = lock.read()?;
+                        let answer = format!("{} {}", *guard, guard.owner_died());
+                        self.keep("rwlock", guard);
+                        Ok(answer)
+                    }
+                    "write" => {
+                        let guard = lock.write()?;
+                        let answer = format!("{} {}", *guard, guard.owner_died());
+                        self.keep("rwlock", guard);
+                        Ok(answer)
+                    }
+                    "add" => {
+                        for _ in 0..number(2)? {
+                            *lock.write()? += 1;
+                            let _ = *lock.read()?;
+                        }
+                        Ok(String::new())
+                    }
+                    _ => Err(format!("what is {line:?}?").into()),
+                };
+            }
+            ("semaphore", action) => {
+                let semaphore = opened!(self, namespace, semaphore, Semaphore);
+                match action {
+                    "open" => {}
+                    "acquire" => {
+                        let guard: SemaphoreGuard<'static> = semaphore.acquire()?;
+                        self.keep("semaphore", guard);
+                    }
+                    "value" => return Ok(semaphore.value().to_string()),
+                    "release" => semaphore.release(1)?,
+                    _ => return Err(format!("what is {line:?}?").into()),
+                }
+            }
+            ("bounded", action) => {
+                let semaphore = opened!(self, namespace, bounded, BoundedSemaphore);
+                match action {
+                    "open" => {}
+                    "acquire" => {
+                        let guard: BoundedSemaphoreGuard<'static> = semaphore.acquire()?;
+                        self.keep("bounded", guard);
+                    }
+                    "pass" => {
+                        for _ in 0..number(2)? {
+                            drop(semaphore.acquire()?);
+                        }
+                    }
+                    "forget" => {
+                        let (_, guard) = self.held.pop().ok_or("nothing is held")?;
+                        let guard = guard.downcast::<BoundedSemaphoreGuard<'static>>();
+                        guard.map_err(|_| "the last is no permit")?.forget();
+                    }
+                    "value" => return Ok(semaphore.value().to_string()),
+                    _ => return Err(format!("what is {line:?}?").into()),
+                }
+            }
+            ("event", action) => {
+                let event = opened!(self, namespace, event, Event);
+                match action {
+                    "open" => {}
+                    "wait" => event.wait()?,
+                    "set" => return Ok(event.set()?.to_string()),
+                    _ => return Err(format!("what is {line:?}?").into()),
+                }
+            }
+            ("condition", "wait") => {
+                let lock = opened!(self, namespace, lock, Lock<u64>);
+                let condition = opened!(self, namespace, condition, Condition);
+                let guard = condition.wait(lock.acquire()?)?;
+                return Ok(format!("{} {}", *guard, guard.owner_died()));
+            }
+            ("condition", "notify") => {
+                let condition = opened!(self, namespace, condition, Condition);
+                return Ok(condition.notify(number(2)? as usize)?.to_string());
+            }
+            ("barrier", action) => {
+                let barrier = opened!(self, namespace, barrier, Barrier);
+                match action {
+                    "open" => {}
+                    "wait" => return Ok(barrier.wait().map_err(debug)?.to_string()),
+                    _ => return Err(format!("what is {line:?}?").into()),
+                }
+            }
+            _ => return Err(format!("what is {line:?}?").into()),
+        }
+        Ok(String::new())
+    }
+
+    fn keep(&mut self, kind: &'static str, guard: impl Any) {
+        self.held.push((kind, Box::new(guard)));
+    }
+}
+
+fn debug(e: impl Debug) -> String {
+    format!("{e:?}")
+}

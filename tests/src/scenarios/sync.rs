@@ -1,0 +1,35 @@
+//! The scenarios of the synchronisation objects.
+//!
+//! `case` (one act on one object, and who else is there), `words` (what the file holds, read without the library), then the
+//! scenarios, by primitive: `locks`, `rwlock`, `semaphores`, `event`, `condition`, `barrier`.
+
+mod barrier;
+mod case;
+mod condition;
+mod event;
+mod locks;
+mod rwlock;
+mod semaphores;
+mod words;
+
+use crate::step::Entry;
+
+/// Every scenario.
+pub(super) fn all() -> Vec<Entry> {
+    fn entries<H: 'static>(cases: Vec<case::Case<H>>) -> Vec<Entry> {
+        cases.into_iter().map(Entry::new).collect()
+    }
+    [
+        entries(locks::locks()),
+        entries(locks::rlocks()),
+        entries(rwlock::rwlocks()),
+        entries(semaphores::semaphores()),
+        entries(semaphores::bounded_semaphores()),
+        entries(event::events()),
+        entries(condition::conditions()),
+        entries(barrier::barriers()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
