@@ -75,32 +75,40 @@ pub(crate) fn locks_alone(suite: &mut Suite) {
     };
     figure("ipc_lock", || {
         alone(|| {
-            let lock = own!(Lock, Lock::options());
-            move || drop(black_box(lock.acquire().expect("acquire")))
+            let (lock, number) = (own!(Lock, Lock::options()), AtomicU64::new(0));
+            move || {
+                let _held = black_box(&lock).acquire().expect("acquire");
+                add_one(&number);
+            }
         })
     });
     figure("ipc_lock_u64", || {
         alone(|| {
             let lock = own!(Lock<u64>, Lock::options_with(0u64));
-            move || *lock.acquire().expect("acquire") += 1
+            move || *black_box(&lock).acquire().expect("acquire") += 1
         })
     });
     figure("ipc_rlock", || {
         alone(|| {
-            let lock = own!(RLock, RLock::options());
-            move || drop(black_box(lock.acquire().expect("acquire")))
+            let (lock, number) = (own!(RLock, RLock::options()), AtomicU64::new(0));
+            move || {
+                let _held = black_box(&lock).acquire().expect("acquire");
+                add_one(&number);
+            }
         })
     });
     figure("ipc_rwlock_read", || {
         alone(|| {
             let lock = own!(RwLock<u64>, RwLock::options_with(0u64));
-            move || drop(black_box(lock.read().expect("acquire")))
+            move || {
+                black_box(*black_box(&lock).read().expect("acquire"));
+            }
         })
     });
     figure("ipc_rwlock_write", || {
         alone(|| {
             let lock = own!(RwLock<u64>, RwLock::options_with(0u64));
-            move || *lock.write().expect("acquire") += 1
+            move || *black_box(&lock).write().expect("acquire") += 1
         })
     });
 }

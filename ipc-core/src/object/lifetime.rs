@@ -39,7 +39,8 @@ use crate::{
     os::{
         clock,
         file::{self, HALF_MADE, Inode, Unpublished},
-        fork, map,
+        fork::{self, Process},
+        map,
         process::{self, Me},
         token::{self, Claim, Token},
     },
@@ -281,8 +282,14 @@ impl Object {
     /// This process as the object's claim words name it; `None` before [`Self::attach`], also in a forked child.
     #[inline(always)]
     pub(crate) fn owner(&self) -> Option<Owner> {
+        self.owner_in(Process::this())
+    }
+
+    /// As [`Self::owner`], for who knows already which process this is.
+    #[inline(always)]
+    pub(crate) fn owner_in(&self, process: Process) -> Option<Owner> {
         let member = self.member.load(Ordering::Acquire);
-        let is_mine = (member >> 32) as u32 == fork::epoch();
+        let is_mine = process.is_epoch((member >> 32) as u32);
         Owner::from_bits(member as u16).filter(|_| is_mine)
     }
 

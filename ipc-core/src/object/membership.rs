@@ -4,7 +4,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::{lifetime::Object, participant::Owner};
-use crate::error::{Damage, Error, Result};
+use crate::{
+    error::{Damage, Error, Result},
+    os::fork::Process,
+};
 
 const CUT: Damage = Damage("its file was cut short while in use");
 
@@ -30,8 +33,17 @@ impl Membership {
     /// This process's place among the participants, unless the object is known to be damaged.
     #[inline(always)]
     pub(crate) fn ready(&self) -> Result<Owner, Box<Error>> {
-        self.check()?;
-        match self.object.owner() {
+        self.check_whole()?;
+        self.place_of(Process::this())
+    }
+
+    /// As [`Self::ready`], for who asks [`Self::is_whole`] later, and knows already which process this is.
+    #[inline(always)]
+    pub(crate) fn place_of(&self, process: Process) -> Result<Owner, Box<Error>> {
+        if let Some(&damage) = self.damage.get() {
+            return Err(self.remember(damage));
+        }
+        match self.object.owner_in(process) {
             Some(me) => Ok(me),
             None => self.object.attach().map_err(Box::new),
         }

@@ -100,6 +100,22 @@ pub(crate) fn fetch_ahead(word: &AtomicU64) {
     let _ = word;
 }
 
+/// As [`fetch_ahead`], to write: nobody else has the line then.
+#[inline(always)]
+pub(crate) fn fetch_to_write(word: &AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    // SAFETY: a hint, which reads and writes nothing; where it is unknown, it does nothing.
+    unsafe {
+        core::arch::asm!(
+            "prefetchw [{}]",
+            in(reg) core::ptr::from_ref(word),
+            options(nostack, preserves_flags)
+        );
+    }
+    #[cfg(any(not(target_arch = "x86_64"), loom))]
+    let _ = word;
+}
+
 /// The text in `words`, up to its first zero byte.
 pub(crate) fn text_out(words: &[AtomicU64]) -> String {
     let mut bytes = Vec::new();

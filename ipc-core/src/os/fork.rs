@@ -44,6 +44,12 @@ impl Process {
         Self(epoch())
     }
 
+    /// Whether it is the one of this [`epoch`].
+    #[inline(always)]
+    pub(crate) fn is_epoch(self, epoch: u32) -> bool {
+        self.0 == epoch
+    }
+
     #[inline(always)]
     pub(crate) fn is_this(self) -> bool {
         self.0 == epoch()

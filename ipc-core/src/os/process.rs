@@ -87,17 +87,23 @@ pub(crate) fn is_in_group(group: u32) -> bool {
 /// This process, and this thread as the kernel numbers it in the process's pid namespace: at most 22 bits wide.
 #[inline(always)]
 pub(crate) fn this_thread() -> (Process, u32) {
+    let process = Process::this();
+    (process, thread_in(process))
+}
+
+/// The thread of [`this_thread`], for who knows already which process this is.
+#[inline(always)]
+pub(crate) fn thread_in(process: Process) -> u32 {
     thread_local! {
         /// A forked child's thread has another.
         static THREAD: Cell<Option<(Process, u32)>> = const { Cell::new(None) };
     }
-    let process = Process::this();
-    if let Some(known) = THREAD.get()
-        && known.0 == process
+    if let Some((at, id)) = THREAD.get()
+        && at == process
     {
-        return known;
+        return id;
     }
     let id = u32::try_from(nix::unistd::gettid().as_raw()).unwrap_or(0);
     THREAD.set(Some((process, id)));
-    (process, id)
+    id
 }

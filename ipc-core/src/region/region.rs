@@ -237,6 +237,16 @@ impl<T: Shared> Deref for Span<T> {
     }
 }
 
+impl<T> Clone for Span<T> {
+    fn clone(&self) -> Self {
+        Self {
+            first: self.first,
+            count: self.count,
+            _region: Arc::clone(&self._region),
+        }
+    }
+}
+
 impl<T> fmt::Debug for Span<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Span")
@@ -248,6 +258,12 @@ impl<T> fmt::Debug for Span<T> {
 /// One value in a region, which it keeps alive.
 #[derive(Debug)]
 pub(crate) struct One<T>(Span<T>);
+
+impl<T> Clone for One<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
 
 impl<T: Shared> Deref for One<T> {
     type Target = T;

@@ -229,7 +229,8 @@ impl BoundedSemaphore {
         let me = self.station.member.ready().map_err(|e| *e)?;
         let core = &*self.station.mechanism;
         if let Some(seated) = core.try_acquire(me) {
-            return self.station.sound(Some(self.guard(seated)));
+            self.station.sound(())?;
+            return Ok(Some(self.guard(seated)));
         }
         let main = &core.frame.head().main;
         let attempt = || match core.try_acquire(me) {

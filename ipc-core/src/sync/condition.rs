@@ -2,8 +2,8 @@
 //!
 //! # Layout
 //!
-//! One seat a waiter: Waiting, then Notified. `word` counts tickets: the lower, the longer it has waited. Each waiter sleeps on
-//! its own seat's bell, so a notification wakes those that it is for and nobody else.
+//! One seat a waiter: Waiting, then Notified. `depth` is how many seats were ever used, `word` counts tickets: the lower, the
+//! longer it has waited. Each waiter sleeps on its own seat's bell, so a notification wakes those that it is for and nobody else.
 //!
 //! # Ordering
 //!
@@ -35,7 +35,7 @@ use crate::{
     object::{
         Kind,
         participant::{Dead, Owner, Repair},
-        seat::{Activity, Seated},
+        seat::{Activity, Seat, Seated},
         wait::{Attempt, Deadline},
     },
     prim::Relaxed,
@@ -43,6 +43,8 @@ use crate::{
 
 /// Waiters at once, unless asked otherwise.
 const DEFAULT_WAITERS: usize = 128;
+/// How often to look for a waiter again, where the one that was found has just timed out.
+const RACES: usize = 64;
 const MOST_WAITERS: usize = 1 << 16;
 
 /// The algorithm over an object's memory.
@@ -53,10 +55,11 @@ pub(crate) struct ConditionCore {
 
 impl ConditionCore {
     pub(super) fn enter(&self, me: Owner) -> Option<Seated> {
-        let seated = self
-            .frame
-            .seats
-            .take(me, Activity::Waiting, me.bits() as usize)?;
+        let seated = self.frame.seats.take(me, Activity::Waiting, 0)?;
+        let used = &self.frame.head().depth;
+        if used.load(Relaxed) as usize <= seated.index {
+            used.fetch_max(seated.index as u32 + 1, Relaxed);
+        }
         // A notifier that comes before this takes us for the oldest, which is no harm: our caller still has the lock.
         let ticket = self.frame.head().word.fetch_add(1, Relaxed);
         self.frame.seats.all()[seated.index]
@@ -80,32 +83,61 @@ impl ConditionCore {
 
     /// Notifies up to `count` waiters, those first that have waited longest. Returns how many.
     pub(super) fn notify(&self, count: usize) -> usize {
-        let seats = self.frame.seats.all();
+        if count == 1 {
+            return usize::from(self.notify_oldest());
+        }
+        let seats = self.used().iter().zip(0..);
         let mut waiting: Vec<_> = seats
-            .iter()
-            .filter_map(|seat| {
-                let seen = seat.look();
-                let waits = seen.activity() == Some(Activity::Waiting);
-                waits.then(|| (seat.ticket.load(Relaxed), seat, seen))
-            })
+            .filter(|(seat, _)| seat.look().activity() == Some(Activity::Waiting))
+            .map(|(seat, index)| (seat.ticket.load(Relaxed), index))
             .collect();
-        waiting.sort_unstable_by_key(|&(ticket, ..)| ticket);
+        waiting.sort_unstable();
         let mut notified = 0;
-        for (_, seat, seen) in waiting {
+        for (_, index) in waiting {
             if notified == count {
                 break;
             }
-            // Fails for one that has timed out meanwhile.
-            if seat.exchange(seen, seen.doing(Activity::Notified)) {
-                seat.bell.wake(1);
-                notified += 1;
-            }
+            notified += usize::from(self.notify_seat(index));
         }
         notified
     }
 
+    fn notify_oldest(&self) -> bool {
+        for _ in 0..RACES {
+            let seats = self.used().iter().zip(0..);
+            let waiting = seats
+                .filter(|(seat, _)| seat.look().activity() == Some(Activity::Waiting))
+                .min_by_key(|(seat, _)| seat.ticket.load(Relaxed));
+            match waiting {
+                Some((_, index)) if self.notify_seat(index) => return true,
+                Some(_) => {} // it has timed out meanwhile
+                None => return false,
+            }
+        }
+        false
+    }
+
+    fn notify_seat(&self, index: usize) -> bool {
+        let seat = &self.frame.seats.all()[index];
+        let seen = seat.look();
+        let is_notified = seen.activity() == Some(Activity::Waiting)
+            && seat.exchange(seen, seen.doing(Activity::Notified));
+        if is_notified {
+            seat.bell.wake(1);
+        }
+        is_notified
+    }
+
+    /// The seats on which anybody has sat so far. The last ones are missing only while somebody sits down who still has the
+    /// lock.
+    fn used(&self) -> &[Seat] {
+        let all = self.frame.seats.all();
+        let used = self.frame.head().depth.load(Relaxed) as usize;
+        &all[..used.min(all.len())]
+    }
+
     pub(super) fn waiters(&self) -> usize {
-        let seats = self.frame.seats.all().iter();
+        let seats = self.used().iter();
         seats
             .filter(|seat| seat.look().activity() == Some(Activity::Waiting))
             .count()

@@ -10,7 +10,8 @@
 //! * O1. `word` exchange(Release) to SET → load(Acquire): what was done before the event is seen by who waited for it.
 //! * O2. exchange(Release) to SET, also where it was set → exchange(Acquire) that clears: who clears the flag and then looks sees what
 //!   came before every `set` that it undid, and none is lost between the two.
-//! * O3. exchange(Release) that clears → exchange(Acquire) to SET: who sets it anew comes after who cleared it.
+//! * O3. exchange(Release) that clears → exchange to SET, and the fence of its wake (W1 of `object/wait`): who sets it anew comes after
+//!   who cleared it.
 //!
 //! # If a process dies
 //!
@@ -29,7 +30,7 @@ use crate::{
         participant::{Dead, Repair},
         wait::{Attempt, Deadline},
     },
-    prim::{AcqRel, Acquire, Relaxed},
+    prim::{AcqRel, Acquire, Relaxed, Release},
 };
 
 const SET: u64 = 1;
@@ -58,7 +59,7 @@ impl EventCore {
             } else {
                 seen.wrapping_add(GENERATION) | SET
             };
-            match word.compare_exchange(seen, next, AcqRel, Relaxed) {
+            match word.compare_exchange(seen, next, Release, Relaxed) {
                 Ok(_) if is_set => return false, // O2
                 Ok(_) => break,                  // O1, O3
                 Err(now) => seen = now,

@@ -25,6 +25,7 @@ use crate::{
         seat::{Seat, SeatCtl, Seats, Visitor},
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
+    os::process,
     prim::{AtomicU32, AtomicU64},
     region::{CacheLine, Fresh, One, OutOfBounds, Region, Shared, Span, identity::Facts},
 };
@@ -42,7 +43,7 @@ pub(crate) struct Head {
     pub(super) word: AtomicU64,
     /// Since when it is held, by the monotonic clock, for people; 0 while nobody has asked.
     pub(super) since: AtomicU64,
-    /// How often its holder holds it.
+    /// How often its holder holds it; of a condition, how many seats were ever used.
     pub(super) depth: AtomicU32,
     /// What most waiters sleep on.
     pub(super) main: WaitWord,
@@ -243,6 +244,8 @@ pub(crate) fn build<M: Mechanism>(region: &Arc<Region>, facts: &Facts) -> Result
 #[derive(Debug)]
 pub(crate) struct Station<M> {
     pub(super) member: Membership,
+    /// As the mechanism has it, one step nearer.
+    head: One<CacheLine<Head>>,
     pub(super) mechanism: Arc<M>,
     patience: Patience,
     strategy: WaitStrategy,
@@ -252,10 +255,16 @@ impl<M: Mechanism> Station<M> {
     pub(super) fn new(object: Arc<Object>, mechanism: Arc<M>, strategy: WaitStrategy) -> Self {
         Self {
             member: Membership::new(object),
+            head: mechanism.frame().head.clone(),
             mechanism,
             patience: Patience::new(),
             strategy,
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn head(&self) -> &Head {
+        &self.head.0
     }
 
     /// Calls `attempt`, sleeping on `word` or the one that it names in between, until it is done. `Ok(None)` once the
@@ -325,6 +334,11 @@ impl<M: Mechanism> Station<M> {
             Some(Some(Err(damage))) => Err(*self.member.remember(damage)),
             Some(None) => Err(failure.unwrap_or_else(|| *self.member.remember(UNKNOWN))),
         }
+    }
+
+    /// Whether waits may spin before they sleep.
+    pub(super) fn spins(&self) -> bool {
+        self.strategy != WaitStrategy::Sleep && process::cores() > 1
     }
 
     /// For calls that do not wait: tries again if somebody dead was in the way.

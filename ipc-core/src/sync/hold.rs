@@ -131,24 +131,29 @@ impl Head {
     /// Takes the word if it is free.
     #[inline(always)]
     pub(super) fn try_hold(&self, me: Owner) -> Option<Held> {
-        self.try_hold_as(me, 0)
+        self.try_hold_as(me, Process::this(), 0)
+    }
+
+    /// As [`Self::try_hold`], for who knows already which process this is.
+    #[inline(always)]
+    pub(super) fn try_hold_in(&self, me: Owner, process: Process) -> Option<Held> {
+        self.try_hold_as(me, process, 0)
     }
 
     /// As [`Self::try_hold`], but only keeps others out.
     pub(super) fn try_want(&self, me: Owner) -> Option<Held> {
-        let held = self.try_hold_as(me, WANTED);
+        let held = self.try_hold_as(me, Process::this(), WANTED);
         self.stamp();
         held
     }
 
     #[inline(always)]
-    fn try_hold_as(&self, me: Owner, flags: u64) -> Option<Held> {
+    fn try_hold_as(&self, me: Owner, process: Process, flags: u64) -> Option<Held> {
         let seen = Word(self.word.load(Relaxed));
         if seen.is_locked() {
             return None;
         }
-        let (process, thread) = process::this_thread();
-        let word = seen.locked_by(me, thread, LOCKED | flags);
+        let word = seen.locked_by(me, process::thread_in(process), LOCKED | flags);
         self.word
             .compare_exchange(seen.0, word.0, AcqRel, Relaxed)
             .ok()?; // O1, O2

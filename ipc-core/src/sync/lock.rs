@@ -18,21 +18,28 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::{
     errors::{AcquireTimeoutError, TryAcquireError},
-    frame::{Frame, Mechanism, Station},
+    frame::{Frame, Head, Mechanism, Station},
     hold::{Held, Leaving, Word},
     options::{Options, handle},
 };
 use crate::{
-    error::{Damage, Result},
+    error::{Damage, Error, Result},
     object::{
         Kind,
         participant::{Dead, Owner, Repair},
         seat::Visitor,
         wait::{Attempt, Deadline},
     },
-    os::copy,
+    os::{copy, fork::Process},
+    prim,
     region::plain,
 };
+
+/// How often to try before sleeping.
+const TRIES: u32 = 20;
+/// Pauses before the first try; twice as many before each next one, up to so many, which are about a microsecond.
+const FIRST_PAUSES: u32 = prim::pauses(8);
+const MOST_PAUSES: u32 = prim::pauses(64);
 
 const NOT_OURS: Damage = Damage("a lock was taken from its living holder");
 const NO_VALUE: Damage = Damage("a lock holds what is no value of its type");
@@ -77,12 +84,32 @@ impl Repair for LockCore {
     }
 }
 
+/// Tries to take a word that others take and release all the time. Not often: who has just released it is the one that takes
+/// it again at the least cost, and each try takes the line away from it.
+#[cold]
+fn compete(head: &Head, me: Owner) -> Option<Held> {
+    let mut pauses = FIRST_PAUSES;
+    for _ in 0..TRIES {
+        for _ in 0..pauses {
+            prim::spin_loop();
+        }
+        pauses = (pauses * 2).min(MOST_PAUSES);
+        // With the line at hand, so that nobody else takes the word between the look and the exchange.
+        copy::fetch_to_write(&head.word);
+        if let Some(held) = head.try_hold(me) {
+            return Some(held);
+        }
+    }
+    None
+}
+
 impl Station<LockCore> {
     /// Takes the word; waits until the deadline. `Ok(None)` once that has passed.
     #[inline(always)]
     pub(super) fn hold(&self, deadline: Deadline) -> Result<Option<Held>> {
-        let me = self.member.ready().map_err(|e| *e)?;
-        match self.mechanism.frame.head().try_hold(me) {
+        let process = Process::this();
+        let me = self.member.place_of(process).map_err(|e| *e)?;
+        match self.head().try_hold_in(me, process) {
             Some(held) => Ok(Some(held)),
             None => self.wait_to_hold(me, deadline),
         }
@@ -90,8 +117,14 @@ impl Station<LockCore> {
 
     #[cold]
     fn wait_to_hold(&self, me: Owner, deadline: Deadline) -> Result<Option<Held>> {
-        let head = self.mechanism.frame.head();
+        let head = self.head();
         head.stamp();
+        if self.spins()
+            && let Some(held) = compete(head, me)
+        {
+            head.stamp();
+            return Ok(Some(held));
+        }
         let attempt = || match head.try_hold(me) {
             Some(held) => {
                 head.stamp();
@@ -108,7 +141,7 @@ impl Station<LockCore> {
     #[inline(always)]
     pub(super) fn try_hold(&self) -> Result<Option<Held>> {
         let me = self.member.ready().map_err(|e| *e)?;
-        let head = self.mechanism.frame.head();
+        let head = self.head();
         Ok(head
             .try_hold(me)
             .or_else(|| self.again(|| head.try_hold(me))))
@@ -117,7 +150,7 @@ impl Station<LockCore> {
     /// Frees the word. The caller has made sure that this is no forked child of its holder.
     #[inline(always)]
     pub(super) fn release(&self, held: Held, leaving: Leaving) {
-        if !self.mechanism.frame.head().release(held, leaving, 1) {
+        if !self.head().release(held, leaving, 1) {
             self.member.remember(NOT_OURS);
         }
     }
@@ -259,7 +292,7 @@ impl<T: NoUninit + CheckedBitPattern> Lock<T> {
     #[inline(always)]
     pub(super) fn guard(&self, held: Held) -> Result<LockGuard<'_, T>> {
         match read(&self.station.mechanism.frame, held.word) {
-            Some(value) => self.station.sound(LockGuard {
+            Some(value) if self.station.member.is_whole() => Ok(LockGuard {
                 lock: self,
                 held,
                 value,
@@ -267,14 +300,20 @@ impl<T: NoUninit + CheckedBitPattern> Lock<T> {
                 is_inconsistent: held.word.is_inconsistent(),
                 _not_send: PhantomData,
             }),
-            None => {
-                let leaving = Leaving {
-                    is_inconsistent: held.word.is_inconsistent(),
-                    has_written: false,
-                };
-                self.station.release(held, leaving);
-                Err(self.station.failed(NO_VALUE))
-            }
+            _ => Err(self.unusable(held)),
+        }
+    }
+
+    #[cold]
+    fn unusable(&self, held: Held) -> Error {
+        let leaving = Leaving {
+            is_inconsistent: held.word.is_inconsistent(),
+            has_written: false,
+        };
+        self.station.release(held, leaving);
+        match self.station.sound(()) {
+            Ok(()) => self.station.failed(NO_VALUE),
+            Err(e) => e,
         }
     }
 }
@@ -300,9 +339,14 @@ where
 }
 
 /// The valid copy of the value; `None` if it is none.
-#[inline]
+#[inline(always)]
 pub(super) fn read<T: CheckedBitPattern>(frame: &Frame, word: Word) -> Option<T> {
-    plain::read(frame.value(word.is_second()))
+    // A lock without a value reads nothing, and does not ask where.
+    let words = match size_of::<T>() {
+        0 => &[],
+        _ => frame.value(word.is_second()),
+    };
+    plain::read(words)
 }
 
 /// Writes the copy that is not valid yet.
@@ -373,7 +417,7 @@ impl<T: NoUninit + CheckedBitPattern> Drop for LockGuard<'_, T> {
         if !self.held.process.is_this() {
             return; // a forked child's copy
         }
-        if self.is_changed && self.lock.station.mechanism.frame.head().is_held(self.held) {
+        if self.is_changed && self.lock.station.head().is_held(self.held) {
             // A value that a panic left half-changed is stored as well, as by std's Mutex; only its warning differs.
             write(
                 &self.lock.station.mechanism.frame,

@@ -87,6 +87,18 @@ impl<M: Mechanism> World<M> {
         self.participants.occupy_for_model(slot, 1)
     }
 
+    /// The caller reads what the primitive protects.
+    fn reads(&self, index: usize) {
+        tick();
+        self.witnesses.read(index);
+    }
+
+    /// The caller writes what the primitive protects.
+    fn writes(&self, index: usize) {
+        tick();
+        self.witnesses.write(index);
+    }
+
     fn main(&self) -> &WaitWord {
         &self.core.frame().head().main
     }
@@ -110,6 +122,11 @@ impl<M: Mechanism> World<M> {
     fn set_value(&self, held: Held, value: u64) {
         lock::write(self.core.frame(), held.word, &[value; 2]);
     }
+}
+
+/// loom tells two moments of a thread apart only by an access to an atomic in between.
+fn tick() {
+    AtomicU64::new(0).store(1, Relaxed);
 }
 
 /// What a real wait does, asleep from the start.
@@ -166,7 +183,7 @@ mod lock_word {
             let other = Arc::clone(&w);
             let add = |w: &World<LockCore>, slot| {
                 let Some(held) = w.try_hold(slot) else { return };
-                w.witnesses.write(0);
+                w.writes(0);
                 let value = w.value(held);
                 assert_eq!(held.word.is_second(), value == 1, "the valid copy");
                 w.set_value(held, value + 1);
@@ -204,7 +221,7 @@ mod lock_word {
             let held = w.try_hold(0).unwrap();
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
-                other.witnesses.write(0);
+                other.writes(0);
                 other.core.frame.value(false)[0].store(9, Relaxed); // half of it
                 other.die(0);
                 other.sweep();
@@ -212,7 +229,7 @@ mod lock_word {
             assert!(!held.word.is_inconsistent());
             if let Some(held) = w.try_hold(1) {
                 assert!(held.word.is_inconsistent(), "the next one is warned");
-                w.witnesses.write(0);
+                w.writes(0);
                 assert_eq!(w.value(held), 5);
                 w.set_value(held, 6);
                 w.core.frame.head().release(held, leaving(true), 1);
@@ -296,14 +313,14 @@ mod rwlock {
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
                 if let Some((seated, _)) = other.core.try_read(owner(0)) {
-                    other.witnesses.read(0);
+                    other.reads(0);
                     assert!(other.core.end_read(seated));
                 }
             });
             let wanted = w.want(1).unwrap();
             let held = w.enter(wanted);
             if held.is_some() {
-                w.witnesses.write(0);
+                w.writes(0);
             }
             assert!(w.core.end_write(held.unwrap_or(wanted), leaving(false)));
             t.join().unwrap();
@@ -317,13 +334,13 @@ mod rwlock {
             let held = w.enter(w.want(0).unwrap()).unwrap();
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
-                other.witnesses.write(0);
+                other.writes(0);
                 other.set_value(held, 5);
                 assert!(other.core.end_write(held, leaving(true)));
             });
             let main = w.main();
             let (seated, word) = asleep(main, || unsettled(main, w.core.try_read(owner(1))));
-            w.witnesses.read(0);
+            w.reads(0);
             assert_eq!(w.value_at(word), 5);
             assert!(w.core.end_read(seated));
             t.join().unwrap();
@@ -337,13 +354,13 @@ mod rwlock {
             let (seated, _) = w.core.try_read(owner(0)).unwrap();
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
-                other.witnesses.read(0);
+                other.reads(0);
                 assert!(other.core.end_read(seated));
             });
             let wanted = w.want(1).unwrap();
             let word = &w.core.frame().head().other;
             let held = asleep(word, || blocked(word, w.enter(wanted)));
-            w.witnesses.write(0);
+            w.writes(0);
             assert!(w.core.end_write(held, leaving(false)));
             t.join().unwrap();
         });
@@ -356,14 +373,14 @@ mod rwlock {
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
                 if let Some((seated, _)) = other.core.try_read(owner(0)) {
-                    other.witnesses.read(0);
+                    other.reads(0);
                     other.core.end_read(seated);
                 }
             });
             let wanted = w.want(1).unwrap();
             let word = &w.core.frame().head().other;
             let held = asleep(word, || blocked(word, w.enter(wanted)));
-            w.witnesses.write(0);
+            w.writes(0);
             assert!(w.core.end_write(held, leaving(false)));
             t.join().unwrap();
         });
@@ -376,14 +393,14 @@ mod rwlock {
             w.core.try_read(owner(0)).unwrap();
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
-                other.witnesses.read(0);
+                other.reads(0);
                 other.die(0);
                 other.sweep();
             });
             let wanted = w.want(1).unwrap();
             let word = &w.core.frame().head().other;
             let held = asleep(word, || blocked(word, w.enter(wanted)));
-            w.witnesses.write(0);
+            w.writes(0);
             assert!(!held.word.is_inconsistent());
             t.join().unwrap();
         });
@@ -401,12 +418,12 @@ mod rwlock {
                 }
                 let other = Arc::clone(&w);
                 let t = thread::spawn(move || {
-                    other.witnesses.write(0);
+                    other.writes(0);
                     other.die(0);
                     other.sweep();
                 });
                 if let Some((_, word)) = w.core.try_read(owner(1)) {
-                    w.witnesses.read(0);
+                    w.reads(0);
                     assert_eq!(word.is_inconsistent(), is_inside);
                     assert_eq!(w.value_at(word), 0);
                 }
@@ -426,11 +443,11 @@ mod semaphore {
                 let w = world::<SemaphoreCore>(0);
                 let other = Arc::clone(&w);
                 let t = thread::spawn(move || {
-                    other.witnesses.write(0);
+                    other.writes(0);
                     other.core.release(permits).unwrap();
                 });
                 if w.core.try_acquire() {
-                    w.witnesses.read(0);
+                    w.reads(0);
                 }
                 t.join().unwrap();
             });
@@ -442,7 +459,7 @@ mod semaphore {
         explore(3, || {
             let w = world::<SemaphoreCore>(0);
             let release = |w: &World<SemaphoreCore>, index| {
-                w.witnesses.write(index);
+                w.writes(index);
                 w.core.release(1).unwrap();
             };
             let one = Arc::clone(&w);
@@ -450,8 +467,8 @@ mod semaphore {
             let two = Arc::clone(&w);
             let s = thread::spawn(move || release(&two, 1));
             if w.core.try_acquire() && w.core.try_acquire() {
-                w.witnesses.read(0);
-                w.witnesses.read(1);
+                w.reads(0);
+                w.reads(1);
             }
             t.join().unwrap();
             s.join().unwrap();
@@ -488,7 +505,7 @@ mod bounded_semaphore {
             let w = world::<BoundedSemaphoreCore>(1);
             let go_in = |w: &Permits, slot| {
                 if let Some(seated) = w.core.try_acquire(owner(slot)) {
-                    w.witnesses.write(0);
+                    w.writes(0);
                     assert!(w.core.release(seated));
                 }
             };
@@ -519,11 +536,11 @@ mod bounded_semaphore {
             let seated = w.core.try_acquire(owner(0)).unwrap();
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
-                other.witnesses.write(0);
+                other.writes(0);
                 assert!(other.core.release(seated));
             });
             acquire_asleep(&w, 1);
-            w.witnesses.write(0);
+            w.writes(0);
             t.join().unwrap();
         });
     }
@@ -550,12 +567,12 @@ mod bounded_semaphore {
             w.core.try_acquire(owner(0)).unwrap();
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
-                other.witnesses.write(0);
+                other.writes(0);
                 other.die(0);
                 other.sweep();
             });
             acquire_asleep(&w, 1);
-            w.witnesses.write(0);
+            w.writes(0);
             t.join().unwrap();
         });
     }
@@ -592,11 +609,11 @@ mod event {
             let seen = w.core.word();
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
-                other.witnesses.write(0);
+                other.writes(0);
                 assert!(other.core.set());
             });
             if w.core.happened_since(seen) {
-                w.witnesses.read(0);
+                w.reads(0);
             }
             t.join().unwrap();
         });
@@ -610,14 +627,14 @@ mod event {
                 let seen = w.core.word();
                 let other = Arc::clone(&w);
                 let t = thread::spawn(move || {
-                    other.witnesses.write(0);
+                    other.writes(0);
                     assert!(other.core.set());
                     if is_cleared {
                         other.core.clear();
                     }
                 });
                 wait_asleep(&w, seen);
-                w.witnesses.read(0);
+                w.reads(0);
                 t.join().unwrap();
             });
         }
@@ -648,7 +665,7 @@ mod event {
             let w = world::<EventCore>(0);
             let go_in = |w: &World<EventCore>| {
                 if w.core.set() {
-                    w.witnesses.write(0);
+                    w.writes(0);
                     w.core.clear();
                 }
             };
@@ -670,13 +687,13 @@ mod condition {
             let seated = w.core.enter(owner(0)).unwrap();
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
-                other.witnesses.write(0);
+                other.writes(0);
                 assert_eq!(other.core.notify(1), 1);
             });
             let bell = &w.core.frame().seats.all()[seated.index].bell;
             let attempt = || blocked(bell, w.core.is_notified(seated).then_some(()));
             asleep(bell, attempt);
-            w.witnesses.read(0);
+            w.reads(0);
             assert!(w.core.leave(seated));
             t.join().unwrap();
         });
@@ -716,14 +733,14 @@ mod condition {
             assert_eq!(w.core.notify(1), 1);
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
-                other.witnesses.write(0);
+                other.writes(0);
                 other.die(0);
                 other.sweep();
             });
             let bell = &w.core.frame().seats.all()[second.index].bell;
             let attempt = || blocked(bell, w.core.is_notified(second).then_some(()));
             asleep(bell, attempt);
-            w.witnesses.read(0);
+            w.reads(0);
             t.join().unwrap();
         });
     }
@@ -789,10 +806,10 @@ mod barrier {
         explore(3, || {
             let w = world::<BarrierCore>(2);
             let go = |w: &World<BarrierCore>, slot: u32| {
-                w.witnesses.write(slot as usize);
+                w.writes(slot as usize);
                 let (index, generation) = arrive(w, slot).unwrap();
                 assert!(pass_asleep(w, slot, generation, None));
-                w.witnesses.read(1 - slot as usize);
+                w.reads(1 - slot as usize);
                 index
             };
             let other = Arc::clone(&w);
@@ -834,13 +851,13 @@ mod barrier {
             let t = thread::spawn(move || {
                 let (_, generation) = arrive(&other, 0).unwrap();
                 let inside = Arc::clone(&other);
-                let action = move || inside.witnesses.write(0);
+                let action = move || inside.writes(0);
                 assert!(pass_asleep(&other, 0, generation, Some(Box::new(action))));
             });
             let inside = Arc::clone(&w);
-            let action = move || inside.witnesses.write(0);
+            let action = move || inside.writes(0);
             assert!(pass_asleep(&w, 1, mine, Some(Box::new(action))));
-            w.witnesses.read(0);
+            w.reads(0);
             t.join().unwrap();
         });
     }

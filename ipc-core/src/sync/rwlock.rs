@@ -299,11 +299,14 @@ impl<T: NoUninit + CheckedBitPattern> RwLock<T> {
             seated,
         };
         match lock::read(&self.station.mechanism.frame, word) {
-            Some(value) => self.station.sound(ReadGuard {
-                _share: share,
-                value,
-                is_inconsistent: word.is_inconsistent(),
-            }),
+            Some(value) => {
+                self.station.sound(())?;
+                Ok(ReadGuard {
+                    _share: share,
+                    value,
+                    is_inconsistent: word.is_inconsistent(),
+                })
+            }
             None => Err(self.station.failed(NO_VALUE)),
         }
     }
@@ -396,8 +399,12 @@ impl<T: NoUninit + CheckedBitPattern> RwLock<T> {
     fn writing(&self, entered: Result<(Want<'_>, Held), Damage>) -> Result<WriteGuard<'_, T>> {
         let (want, held) = entered.map_err(|damage| self.station.failed(damage))?;
         core::mem::forget(want);
+        if let Err(e) = self.station.sound(()) {
+            drop(self.want(held));
+            return Err(e);
+        }
         match lock::read(&self.station.mechanism.frame, held.word) {
-            Some(value) => self.station.sound(WriteGuard {
+            Some(value) => Ok(WriteGuard {
                 lock: self,
                 held,
                 value,
