@@ -36,6 +36,7 @@ use super::{
     wait::WaitWord,
 };
 use crate::{
+    error::Damage,
     os::{clock, fork::Process, process},
     prim::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed},
     region::{OutOfBounds, Region, Shared, Span},
@@ -260,29 +261,35 @@ impl Seats {
         seat.exchange(seated.ctl, seated.ctl.left())
     }
 
-    /// Frees the seats of the dead; `before` sees each first, and is told what it did there. Returns how many there were.
-    pub(crate) fn repair(&self, dead: &Dead<'_>, mut before: impl FnMut(Activity)) -> usize {
-        let mut freed = 0;
+    /// Frees the seats of the dead; `before` sees each first, and is told what it did there.
+    pub(crate) fn repair(
+        &self,
+        dead: &Dead<'_>,
+        mut before: impl FnMut(Activity),
+    ) -> Result<(), Damage> {
         for seat in self.all() {
             // Again where the exchange fails: a notifier may have changed what the dead one is doing.
             for _ in 0..RACES {
                 let seen = seat.look(); // O2: before `still`
-                let activity = seen.activity();
-                if seen.owner_bits() != dead.owner().bits() || activity == Some(Activity::Lent) {
+                let Some(activity) = seen.activity() else {
+                    if seen.is_free() {
+                        break;
+                    }
+                    return Err(Damage("a seat is in no known state"));
+                };
+                if seen.owner_bits() != dead.owner().bits() || activity == Activity::Lent {
                     break;
                 }
-                let Some(activity) = activity else { break };
                 if !dead.still() {
-                    return freed; // another sweeper has finished
+                    return Ok(()); // another sweeper has finished
                 }
                 before(activity);
                 if seat.exchange(seen, seen.left()) {
-                    freed += 1;
                     break;
                 }
             }
         }
-        freed
+        Ok(())
     }
 
     /// Whether `owner` has a seat.

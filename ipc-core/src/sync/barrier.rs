@@ -279,6 +279,9 @@ impl Repair for BarrierCore {
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
         for _ in 0..RACES {
             let seen = self.word();
+            if seen.state() > BROKEN {
+                return Err(Damage("a barrier is in no known state"));
+            }
             if seen.state() == BROKEN
                 || !dead.still()
                 || self.exchange(seen, seen.next(true, BROKEN))
@@ -286,8 +289,7 @@ impl Repair for BarrierCore {
                 break;
             }
         }
-        self.frame.notes.repair(dead, |_| {});
-        Ok(())
+        self.frame.notes.repair(dead, |_| {})
     }
 
     fn wake_all(&self) {

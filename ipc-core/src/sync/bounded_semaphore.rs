@@ -111,9 +111,8 @@ impl Mechanism for BoundedSemaphoreCore {
 
 impl Repair for BoundedSemaphoreCore {
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
-        self.frame.seats.repair(dead, |_| {});
-        self.frame.notes.repair(dead, |_| {});
-        Ok(())
+        self.frame.seats.repair(dead, |_| {})?;
+        self.frame.notes.repair(dead, |_| {})
     }
 
     fn names(&self, owner: Owner) -> bool {

@@ -136,7 +136,7 @@ impl ConditionCore {
         &all[..used.min(all.len())]
     }
 
-    pub(super) fn waiters(&self) -> usize {
+    fn waiters(&self) -> usize {
         let seats = self.used().iter();
         seats
             .filter(|seat| seat.look().activity() == Some(Activity::Waiting))
@@ -167,9 +167,8 @@ impl Repair for ConditionCore {
             if activity == Activity::Notified {
                 self.notify(1);
             }
-        });
-        self.frame.notes.repair(dead, |_| {});
-        Ok(())
+        })?;
+        self.frame.notes.repair(dead, |_| {})
     }
 
     fn names(&self, owner: Owner) -> bool {

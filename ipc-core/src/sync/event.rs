@@ -97,8 +97,7 @@ impl Mechanism for EventCore {
 
 impl Repair for EventCore {
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
-        self.frame.notes.repair(dead, |_| {});
-        Ok(())
+        self.frame.notes.repair(dead, |_| {})
     }
 
     fn wake_all(&self) {

@@ -35,6 +35,7 @@
 
 use super::frame::Head;
 use crate::{
+    error::Damage,
     object::{
         participant::{Dead, OWNER_BITS, Owner},
         seat::{Activity, Visitor},
@@ -231,10 +232,13 @@ impl Head {
     }
 
     /// Frees the word if the dead held it.
-    pub(super) fn repair_hold(&self, dead: &Dead<'_>) {
+    pub(super) fn repair_hold(&self, dead: &Dead<'_>) -> Result<(), Damage> {
         let seen = self.look(); // O2: before `still`
+        if seen.is_locked() && seen.owner_bits() == 0 {
+            return Err(Damage("a lock is held by nobody"));
+        }
         if !seen.is_locked() || seen.owner_bits() != dead.owner().bits() || !dead.still() {
-            return;
+            return Ok(());
         }
         let warning = if seen.is_wanted() {
             seen.0 & INCONSISTENT
@@ -244,6 +248,7 @@ impl Head {
         let free = seen.freed(seen.0 & SECOND | warning);
         // Fails when another sweeper was first.
         let _ = self.word.compare_exchange(seen.0, free.0, Release, Relaxed); // O1, O2
+        Ok(())
     }
 
     /// Whether `owner` holds the word.

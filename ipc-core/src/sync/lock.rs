@@ -70,9 +70,8 @@ impl Mechanism for LockCore {
 
 impl Repair for LockCore {
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
-        self.frame.head().repair_hold(dead);
-        self.frame.notes.repair(dead, |_| {});
-        Ok(())
+        self.frame.head().repair_hold(dead)?;
+        self.frame.notes.repair(dead, |_| {})
     }
 
     fn names(&self, owner: Owner) -> bool {

@@ -3,6 +3,9 @@
 //! What threads of different processes do to what a primitive protects, the models do to witnesses. As in the queue's models, a
 //! dead participant is one that stops at a chosen step, after which the oracle that stands for its lock byte says so. It may be swept by
 //! the thread that played it: what a sweeper knows of the dead, the queue's models show.
+//!
+//! Where one thread tries once, it is the spawned one, which loom first runs after the other: of a load it forgets that somebody could
+//! have changed the word before it, once that one has loaded the word too.
 
 use std::sync::Arc;
 
@@ -139,7 +142,8 @@ fn asleep<'w, R>(word: &'w WaitWord, mut attempt: impl FnMut() -> Attempt<'w, R>
         deadline: Deadline::NEVER,
         notes: None,
     };
-    waiting.until(|| attempt(), || true, || None).unwrap()
+    let attempt = || -> Attempt<'_, R> { attempt() }; // as long as `patience` lives
+    waiting.until(attempt, || true, || None).unwrap()
 }
 
 /// What came of a try, for a wait that is woken for certain.
@@ -221,20 +225,21 @@ mod lock_word {
             let held = w.try_hold(0).unwrap();
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
+                let Some(held) = other.try_hold(1) else {
+                    return;
+                };
+                assert!(held.word.is_inconsistent(), "the next one is warned");
                 other.writes(0);
-                other.core.frame.value(false)[0].store(9, Relaxed); // half of it
-                other.die(0);
-                other.sweep();
+                assert_eq!(other.value(held), 5);
+                other.set_value(held, 6);
+                other.core.frame.head().release(held, leaving(true), 1);
+                assert_eq!(other.value(other.try_hold(1).unwrap()), 6);
             });
             assert!(!held.word.is_inconsistent());
-            if let Some(held) = w.try_hold(1) {
-                assert!(held.word.is_inconsistent(), "the next one is warned");
-                w.writes(0);
-                assert_eq!(w.value(held), 5);
-                w.set_value(held, 6);
-                w.core.frame.head().release(held, leaving(true), 1);
-                assert_eq!(w.value(w.try_hold(1).unwrap()), 6);
-            }
+            w.writes(0);
+            w.core.frame.value(false)[0].store(9, Relaxed); // half of it
+            w.die(0);
+            w.sweep();
             t.join().unwrap();
         });
     }
@@ -418,15 +423,15 @@ mod rwlock {
                 }
                 let other = Arc::clone(&w);
                 let t = thread::spawn(move || {
-                    other.writes(0);
-                    other.die(0);
-                    other.sweep();
+                    if let Some((_, word)) = other.core.try_read(owner(1)) {
+                        other.reads(0);
+                        assert_eq!(word.is_inconsistent(), is_inside);
+                        assert_eq!(other.value_at(word), 0);
+                    }
                 });
-                if let Some((_, word)) = w.core.try_read(owner(1)) {
-                    w.reads(0);
-                    assert_eq!(word.is_inconsistent(), is_inside);
-                    assert_eq!(w.value_at(word), 0);
-                }
+                w.writes(0);
+                w.die(0);
+                w.sweep();
                 t.join().unwrap();
             });
         }
@@ -443,12 +448,12 @@ mod semaphore {
                 let w = world::<SemaphoreCore>(0);
                 let other = Arc::clone(&w);
                 let t = thread::spawn(move || {
-                    other.writes(0);
-                    other.core.release(permits).unwrap();
+                    if other.core.try_acquire() {
+                        other.reads(0);
+                    }
                 });
-                if w.core.try_acquire() {
-                    w.reads(0);
-                }
+                w.writes(0);
+                w.core.release(permits).unwrap();
                 t.join().unwrap();
             });
         }
@@ -464,12 +469,14 @@ mod semaphore {
             };
             let one = Arc::clone(&w);
             let t = thread::spawn(move || release(&one, 0));
-            let two = Arc::clone(&w);
-            let s = thread::spawn(move || release(&two, 1));
-            if w.core.try_acquire() && w.core.try_acquire() {
-                w.reads(0);
-                w.reads(1);
-            }
+            let taker = Arc::clone(&w);
+            let s = thread::spawn(move || {
+                if taker.core.try_acquire() && taker.core.try_acquire() {
+                    taker.reads(0);
+                    taker.reads(1);
+                }
+            });
+            release(&w, 1);
             t.join().unwrap();
             s.join().unwrap();
         });
@@ -609,12 +616,12 @@ mod event {
             let seen = w.core.word();
             let other = Arc::clone(&w);
             let t = thread::spawn(move || {
-                other.writes(0);
-                assert!(other.core.set());
+                if other.core.happened_since(seen) {
+                    other.reads(0);
+                }
             });
-            if w.core.happened_since(seen) {
-                w.reads(0);
-            }
+            w.writes(0);
+            assert!(w.core.set());
             t.join().unwrap();
         });
     }

@@ -141,10 +141,9 @@ impl Mechanism for RwLockCore {
 
 impl Repair for RwLockCore {
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
-        self.frame.head().repair_hold(dead);
-        self.frame.seats.repair(dead, |_| {});
-        self.frame.notes.repair(dead, |_| {});
-        Ok(())
+        self.frame.head().repair_hold(dead)?;
+        self.frame.seats.repair(dead, |_| {})?;
+        self.frame.notes.repair(dead, |_| {})
     }
 
     fn names(&self, owner: Owner) -> bool {

@@ -99,8 +99,7 @@ impl Mechanism for SemaphoreCore {
 
 impl Repair for SemaphoreCore {
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
-        self.frame.notes.repair(dead, |_| {});
-        Ok(())
+        self.frame.notes.repair(dead, |_| {})
     }
 
     fn wake_all(&self) {
