@@ -18,7 +18,7 @@ use std::{mem, sync::Arc, time::Duration};
 
 use super::{
     errors::{AcquireTimeoutError, ReleaseError, TryAcquireError},
-    frame::{Frame, Mechanism, Station},
+    frame::{ENDED, Frame, Mechanism, Station},
     options::{Options, handle},
 };
 use crate::{
@@ -33,7 +33,6 @@ use crate::{
 
 /// The most permits.
 const MOST: usize = 1 << 16;
-const ENDED: Damage = Damage("a wait without end ended");
 
 /// The algorithm over an object's memory.
 #[derive(Debug)]

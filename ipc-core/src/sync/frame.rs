@@ -366,3 +366,5 @@ impl<M: Mechanism> Station<M> {
 }
 
 const UNKNOWN: Damage = Damage("a wait on it failed");
+/// What a wait without a deadline never does.
+pub(super) const ENDED: Damage = Damage("a wait without end ended");

@@ -18,7 +18,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::{
     errors::{AcquireTimeoutError, TryAcquireError},
-    frame::{Frame, Head, Mechanism, Station},
+    frame::{ENDED, Frame, Head, Mechanism, Station},
     hold::{Held, Leaving, Word},
     options::{Options, handle},
 };
@@ -41,8 +41,8 @@ const TRIES: u32 = 20;
 const FIRST_PAUSES: u32 = prim::pauses(8);
 const MOST_PAUSES: u32 = prim::pauses(64);
 
-const NOT_OURS: Damage = Damage("a lock was taken from its living holder");
-const NO_VALUE: Damage = Damage("a lock holds what is no value of its type");
+pub(super) const NOT_OURS: Damage = Damage("a lock was taken from its living holder");
+pub(super) const NO_VALUE: Damage = Damage("a lock holds what is no value of its type");
 
 /// The algorithm over an object's memory.
 #[derive(Debug)]
@@ -249,7 +249,7 @@ impl<T: NoUninit + CheckedBitPattern> Lock<T> {
     pub fn acquire(&self) -> Result<LockGuard<'_, T>> {
         match self.station.hold(Deadline::NEVER)? {
             Some(held) => self.guard(held),
-            None => Err(self.station.failed(NOT_OURS)), // a wait without deadline ends only so
+            None => Err(self.station.failed(ENDED)),
         }
     }
 

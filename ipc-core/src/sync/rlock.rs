@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     errors::{AcquireTimeoutError, TryAcquireError},
-    frame::Station,
+    frame::{ENDED, Station},
     hold::{Held, Leaving},
     lock::LockCore,
     options::{Options, handle},
@@ -19,7 +19,6 @@ use crate::{
     prim::Relaxed,
 };
 
-const ENDED: Damage = Damage("a wait without end ended");
 const TOO_DEEP: Damage = Damage("it is held too often by one thread");
 
 /// A lock between threads of any processes that the thread which holds it may acquire again, as Python's `RLock`.

@@ -35,7 +35,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use super::{
     errors::{AcquireTimeoutError, TryAcquireError},
-    frame::{Frame, Mechanism, Station},
+    frame::{ENDED, Frame, Mechanism, Station},
     hold::{Held, Leaving, Word},
     lock,
     options::{Options, handle},
@@ -55,9 +55,6 @@ use crate::{
 /// Readers at once, unless asked otherwise.
 const DEFAULT_READERS: usize = 96;
 const MOST_READERS: usize = 1 << 16;
-const ENDED: Damage = Damage("a wait without end ended");
-const NOT_OURS: Damage = Damage("a lock was taken from its living holder");
-const NO_VALUE: Damage = Damage("a lock holds what is no value of its type");
 
 /// The algorithm over an object's memory.
 #[derive(Debug)]
@@ -105,7 +102,7 @@ impl RwLockCore {
         if self.is_read() {
             return None;
         }
-        Some(self.frame.head().go_in(wanted).ok_or(NOT_OURS)) // I2
+        Some(self.frame.head().go_in(wanted).ok_or(lock::NOT_OURS)) // I2
     }
 
     /// Frees the word and wakes everybody: readers, and the next writer.
@@ -306,7 +303,7 @@ impl<T: NoUninit + CheckedBitPattern> RwLock<T> {
                     is_inconsistent: word.is_inconsistent(),
                 })
             }
-            None => Err(self.station.failed(NO_VALUE)),
+            None => Err(self.station.failed(lock::NO_VALUE)),
         }
     }
 
@@ -413,7 +410,7 @@ impl<T: NoUninit + CheckedBitPattern> RwLock<T> {
             }),
             None => {
                 drop(self.want(held));
-                Err(self.station.failed(NO_VALUE))
+                Err(self.station.failed(lock::NO_VALUE))
             }
         }
     }
@@ -538,7 +535,7 @@ impl<T: NoUninit + CheckedBitPattern> Drop for WriteGuard<'_, T> {
             has_written: self.is_changed,
         };
         if !station.mechanism.end_write(self.held, leaving) {
-            station.member.remember(NOT_OURS);
+            station.member.remember(lock::NOT_OURS);
         }
     }
 }

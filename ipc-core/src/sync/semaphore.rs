@@ -19,7 +19,7 @@ use std::{mem, sync::Arc, time::Duration};
 
 use super::{
     errors::{AcquireTimeoutError, ReleaseError, TryAcquireError},
-    frame::{Frame, Mechanism, Station},
+    frame::{ENDED, Frame, Mechanism, Station},
     options::{Options, handle},
 };
 use crate::{
@@ -37,7 +37,6 @@ use crate::{
 const MOST: u32 = i32::MAX as u32;
 /// Permits that may be added without looking at the limit in the same step: a kernel has at most 2²² threads.
 const FEW: u32 = 1 << 8;
-const ENDED: Damage = Damage("a wait without end ended");
 
 /// The algorithm over an object's memory.
 #[derive(Debug)]
