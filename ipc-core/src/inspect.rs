@@ -108,7 +108,7 @@ pub struct Inspection {
 pub struct Visit {
     /// Its process's slot among the participants; `None` for what belongs to nobody, such as a lent permit.
     pub slot: Option<u32>,
-    /// Its thread's number, in its own pid namespace.
+    /// Its thread's number, in its own pid namespace; 0 for who is at work on a queue's message, of whom that is not kept.
     pub thread: u32,
     /// What it does.
     pub activity: Activity,
@@ -195,7 +195,13 @@ impl Namespace {
             let mechanism = frame::build::<M>(&region, &facts).map_err(|d| d.of(&label))?;
             (mechanism.describe(), frame::visitors(&*mechanism))
         });
-        let (state, visitors) = looked.unwrap_or_default();
+        let (state, visitors) = match looked {
+            Some(looked) => looked,
+            None if kind == Kind::Queue => {
+                (String::new(), queue_visitors(&label, &region, &facts)?)
+            }
+            None => Default::default(),
+        };
         let inspection = Inspection {
             name: name.to_owned(),
             kind,
@@ -277,6 +283,14 @@ fn corrupt(label: &str, what: &'static str) -> Error {
         object: label.to_owned(),
         what,
     }
+}
+
+fn queue_visitors(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Vec<Visitor>> {
+    let ring = options::build(region, facts).map_err(|damage| damage.of(label))?;
+    Ok(ring
+        .holders()
+        .chain(ring.notes.visitors(|_| true))
+        .collect())
 }
 
 fn queue_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<QueueStat> {

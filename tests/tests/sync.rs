@@ -5,8 +5,8 @@
 use std::fs;
 
 use ipc_core::{
-    Activity, Barrier, BoundedSemaphore, Condition, Event, Lock, Namespace, RLock, RwLock,
-    Semaphore,
+    Activity, Barrier, BoundedSemaphore, Bytes, Condition, Event, Lock, Namespace, Queue, RLock,
+    RwLock, Semaphore,
 };
 use ipc_tests::puppet::{Puppet, wait_until};
 use ipc_tests::trial_directory::TrialDirectory;
@@ -611,4 +611,43 @@ fn who_holds_and_who_waits_is_listed_with_process_and_thread() {
         waiter.must(&format!("sync drop {object}"));
         assert_eq!(stage.visits(object), 0, "{object}");
     }
+}
+
+#[test]
+fn who_waits_at_a_queue_is_listed_until_it_goes_on_or_is_swept() {
+    let stage = Stage::new();
+    let queue: Queue<Bytes> = Queue::options(1)
+        .namespace(&stage.namespace)
+        .create("queue")
+        .unwrap();
+    let pids = || -> Vec<u32> {
+        let seen = stage.namespace.inspect("queue").unwrap();
+        let waiting = seen
+            .visits
+            .iter()
+            .filter(|v| v.activity == Activity::Waiting && v.since_unix_ns > 0 && v.thread > 0);
+        let slots = waiting.filter_map(|v| v.slot);
+        slots
+            .filter_map(|slot| seen.participants.iter().find(|p| p.slot == slot))
+            .map(|p| p.pid)
+            .collect()
+    };
+    let waiting_get = || {
+        let mut puppet = stage.puppet();
+        puppet.must("open queue");
+        puppet.tell("get");
+        puppet
+    };
+    let mut served = waiting_get();
+    wait_until("it is listed", || pids() == [served.pid()]);
+    queue.put("one".into()).unwrap();
+    assert_eq!(served.answer(), "ok one");
+    assert!(pids().is_empty());
+    let mut killed = waiting_get();
+    wait_until("it is listed", || pids() == [killed.pid()]);
+    killed.kill();
+    wait_until("its note is swept", || {
+        queue.sweep().unwrap();
+        pids().is_empty()
+    });
 }

@@ -43,7 +43,7 @@ fn show(object: &Object) -> Outcome {
         table.row([
             or_dash(visit.pid),
             or_dash(visit.name.as_ref()),
-            or_dash(visit.slot.map(|_| visit.thread)),
+            or_dash(visit.slot.map(|_| visit.thread).filter(|&t| t != 0)),
             if is_dead {
                 Cell::bad(format!("dead ({})", visit.activity))
             } else {

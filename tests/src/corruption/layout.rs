@@ -77,7 +77,9 @@ impl Layout {
         let tail = (SLOTS + participants * SLOT).next_multiple_of(128);
         let (head, gate, cells) = (tail + 128, tail + 256, tail + 384);
         let stride = 24 + inline_bytes;
-        let cursor = (cells + capacity * stride).next_multiple_of(128);
+        let notes = (cells + capacity * stride).next_multiple_of(128);
+        let behind_notes = notes + 32 * size(64);
+        let cursor = behind_notes.next_multiple_of(128);
         let meta = cursor + 128;
         let links = (meta + 8 * blocks).next_multiple_of(128);
         let places = (links + 8 * blocks).next_multiple_of(128);
@@ -86,7 +88,7 @@ impl Layout {
         let end = if blocks > 0 {
             data + bytes
         } else {
-            cells + capacity * stride
+            behind_notes
         };
         Self {
             participants,

@@ -136,9 +136,13 @@ impl Ctl {
         self.0 >> TURN_SHIFT & TURN
     }
 
+    pub(super) fn owner_bits(self) -> u64 {
+        self.0 >> OWNER_SHIFT & OWNER
+    }
+
     /// Whether `owner` is filling or reading the cell.
     pub(crate) fn is_claimed_by(self, owner: Owner) -> bool {
-        self.0 >> OWNER_SHIFT & OWNER == owner.bits()
+        self.owner_bits() == owner.bits()
             && matches!(self.state(), Some(State::Writing | State::Reading))
     }
 

@@ -3,7 +3,7 @@
 use super::{cell::OVERHEAD_WORDS, ring::Gate};
 use crate::{
     error::Damage,
-    object::lifetime,
+    object::{lifetime, seat::Seat},
     prim::AtomicU64,
     region::{CacheLine, Fresh, OutOfBounds, Planner},
     slab,
@@ -26,6 +26,8 @@ pub(crate) struct Geometry {
     /// Payload bytes in a cell, a multiple of 8.
     pub(crate) inline_bytes: usize,
     pub(crate) slab: slab::Geometry,
+    /// Seats in which waiters are noted, for people to read.
+    pub(crate) notes: usize,
 }
 
 impl Geometry {
@@ -36,7 +38,7 @@ impl Geometry {
             self.inline_bytes,
             slab.block_bytes,
             slab.blocks,
-            0,
+            self.notes,
             0,
             0,
             0,
@@ -54,12 +56,14 @@ impl Geometry {
             capacity: size(words[0]),
             inline_bytes: size(words[1]),
             slab,
+            notes: size(words[4]),
         };
         let is_plausible = (1..=MAX_CAPACITY).contains(&read.capacity)
             && read.inline_bytes <= MOST_INLINE
             && read.inline_bytes >= 8
             && read.inline_bytes.is_multiple_of(8)
-            && slab.is_plausible();
+            && slab.is_plausible()
+            && read.notes <= MOST_NOTES;
         if is_plausible {
             Ok(read)
         } else {
@@ -77,6 +81,9 @@ impl Geometry {
     }
 }
 
+/// The most notes; more than participants are of no use.
+const MOST_NOTES: usize = 1 << 14;
+
 /// Leaves at least 33 bits of a position for the lap.
 pub(crate) const MAX_CAPACITY: usize = 1 << 31;
 
@@ -87,6 +94,7 @@ pub(super) struct Offsets {
     pub(super) head: usize,
     pub(super) gate: usize,
     pub(super) cells: usize,
+    pub(super) notes: usize,
     pub(super) slab: Option<slab::Offsets>,
 }
 
@@ -98,6 +106,7 @@ pub(super) fn plan(geometry: Geometry, participants: u32) -> Option<(Offsets, us
         head: planner.place::<CacheLine<AtomicU64>>(1, 1)?,
         gate: planner.place::<CacheLine<Gate>>(1, 1)?,
         cells: planner.place::<AtomicU64>(words, 128)?,
+        notes: planner.place::<Seat>(geometry.notes, 128)?,
         slab: plan_slab(&mut planner, geometry.slab)?,
     };
     Some((offsets, planner.end()))
@@ -128,6 +137,7 @@ pub(super) fn place(
     fresh.place::<CacheLine<AtomicU64>>(at.head, 1)?;
     fresh.place::<CacheLine<Gate>>(at.gate, 1)?;
     fresh.place::<AtomicU64>(at.cells, geometry.stride() * geometry.capacity)?;
+    fresh.place::<Seat>(at.notes, geometry.notes)?;
     at.slab
         .map_or(Ok(()), |slab| slab.place(fresh, geometry.slab))
 }

@@ -133,6 +133,7 @@ impl Inner {
         strategy: WaitStrategy,
         deadline: Deadline,
     ) -> Result<(), Refused> {
+        let me = self.member.ready().map_err(Refused::Failed)?;
         let gate = self.ring.gate();
         let attempt = || match self.member.ready().map(|me| self.ring.try_put(me, bytes)) {
             Ok(Ok(())) => Attempt::Done(self.member.check_whole().map_err(Refused::Failed)),
@@ -154,7 +155,7 @@ impl Inner {
             strategy,
             patience: &self.put_patience,
             deadline,
-            notes: None,
+            notes: Some((&self.ring.notes, me)),
         };
         let is_promising = || self.ring.may_have_room();
         waiting
@@ -356,6 +357,7 @@ impl Inner {
         deadline: Deadline,
         mut attempt: impl FnMut() -> Result<R, Unmet>,
     ) -> Result<R, Unmet> {
+        let me = self.member.ready()?;
         let items = &self.ring.gate().items;
         let attempt = || match attempt() {
             Err(Unmet::GaveUp) => Attempt::Blocked(items),
@@ -374,7 +376,7 @@ impl Inner {
             strategy,
             patience: &self.get_patience,
             deadline,
-            notes: None,
+            notes: Some((&self.ring.notes, me)),
         };
         let is_promising = || self.ring.may_have_message();
         waiting

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     error::Damage,
+    object::seat::{Activity, Visitor},
     os::copy,
     prim::{self, Relaxed},
 };
@@ -83,6 +84,24 @@ impl Ring {
     /// Messages that were put and not yet got. Exact while nobody puts or gets. Looks at every cell.
     pub(crate) fn len(&self) -> usize {
         self.all_states().filter(|&state| is_message(state)).count()
+    }
+
+    /// Who is at work on a cell. Which thread, and since when, nobody writes down.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = Visitor> {
+        self.all_cells().filter_map(|cell| {
+            let Seen { ctl, state } = cell.look().ok()?;
+            let activity = match state {
+                State::Writing => Activity::Holding,
+                State::Reading => Activity::Reading,
+                _ => return None,
+            };
+            Some(Visitor {
+                owner_bits: ctl.owner_bits(),
+                thread: 0,
+                since_ns: 0,
+                activity,
+            })
+        })
     }
 
     /// Whether a get would find nothing now.

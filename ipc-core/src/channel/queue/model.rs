@@ -39,6 +39,7 @@ fn world(capacity: usize, blocks: usize) -> Arc<World> {
             block_bytes: 16,
             blocks,
         },
+        notes: 1,
     };
     let dead = Arc::new(AtomicU64::new(0));
     let (ring, participants) = Ring::on_heap(geometry, 3, Arc::clone(&dead));

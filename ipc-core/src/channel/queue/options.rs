@@ -24,6 +24,9 @@ use crate::{
 /// Bytes for large messages where the type does not tell how long messages are.
 const DEFAULT_MEMORY: usize = 1 << 20;
 
+/// So many waiters are noted at the most: an empty small queue is to stay small.
+const MOST_NOTES: usize = 64;
+
 /// Settings for a [`Queue`], from [`Queue::options`].
 ///
 /// All but the namespace and the wait strategy matter only when the queue is created; an existing one keeps its own.
@@ -213,6 +216,7 @@ impl<T: Message> QueueOptions<T> {
             capacity: self.capacity,
             inline_bytes,
             slab,
+            notes: MOST_NOTES.min(self.making.participants as usize),
         })
     }
 }

@@ -41,7 +41,7 @@ impl Repair for Ring {
         if let Some(slab) = &self.slab {
             slab.repair(dead, |position| self.refers(position));
         }
-        Ok(())
+        self.notes.repair(dead, |_| {})
     }
 
     fn wake_all(&self) {

@@ -7,10 +7,10 @@
 //!
 //! ```text
 //!   0          128        256                                      384
-//!   ┌──────────┬──────────┬────────────────────────────────────────┬────────────────────┬────────────────┐
-//!   │ tail     │ head     │ gate: closed·items·space·blocks·orphans│ cells[0..capacity] │ slab, if any   │
-//!   └──────────┴──────────┴────────────────────────────────────────┴────────────────────┴────────────────┘
-//!     producers  consumers  who sleeps or closes                     owner of the claim
+//!   ┌──────────┬──────────┬────────────────────────────────────────┬────────────────────┬───────┬──────────────┐
+//!   │ tail     │ head     │ gate: closed·items·space·blocks·orphans│ cells[0..capacity] │ notes │ slab, if any │
+//!   └──────────┴──────────┴────────────────────────────────────────┴────────────────────┴───────┴──────────────┘
+//!     producers  consumers  who sleeps or closes                     owner of the claim   waiters
 //!
 //!   cell:  0     8                                        −16      −8
 //!          ┌─────┬────────────────────────────────────────┬────────┬──────┐
@@ -77,7 +77,7 @@ use super::{
 };
 use crate::{
     error::Damage,
-    object::{participant::Repair, wait::WaitWord},
+    object::{participant::Repair, seat::Seats, wait::WaitWord},
     prim::{self, AtomicU32, AtomicU64, Relaxed},
     region::{CacheLine, One, OutOfBounds, Region, Shared, Span},
     slab::Slab,
@@ -129,6 +129,8 @@ pub(crate) struct Ring {
     pub(super) gate: One<CacheLine<Gate>>,
     pub(super) cells: Span<AtomicU64>,
     pub(super) slab: Option<Slab>,
+    /// Who waits.
+    pub(crate) notes: Seats,
     /// One for each cell's payload.
     pub(super) witnesses: prim::Witnesses,
 }
@@ -153,6 +155,7 @@ impl Ring {
                     .slab
                     .map(|at| Slab::new(region, at, geometry.slab))
                     .transpose()?,
+                notes: Seats::new(region, at.notes, geometry.notes)?,
                 witnesses: prim::Witnesses::new(geometry.capacity),
             })
         };

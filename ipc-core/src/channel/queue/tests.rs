@@ -33,6 +33,7 @@ fn world(capacity: usize, blocks: usize) -> World {
         capacity,
         inline_bytes: 48,
         slab,
+        notes: 1,
     };
     let dead = Arc::new(AtomicU64::new(0));
     let (ring, participants) = Ring::on_heap(geometry, 4, Arc::clone(&dead));
