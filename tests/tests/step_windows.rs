@@ -193,6 +193,9 @@ fn a_sleeping_putter_gets_the_room_of_a_getter_killed_before_its_wake() {
 fn first_of_two_is_woken(place: &Place, queue: &Queue<Bytes>) -> (Victim, Victim) {
     for _ in 0..50 {
         let mut first = place.getter();
+        // It asks for its thread's number, to note that it waits; then it sleeps.
+        first.resume_into_syscall().unwrap();
+        first.wait_behind_syscall().unwrap();
         first.resume_into_syscall().unwrap();
         wait_until(|| is_in_futex_wait(&first));
         let mut second = place.sleeper();

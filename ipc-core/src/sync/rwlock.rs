@@ -98,7 +98,7 @@ impl RwLockCore {
 
     /// Goes in, if no reader is left.
     pub(super) fn try_enter(&self, wanted: Held) -> Option<Result<Held, Damage>> {
-        prim::full_fence(); // I1: after the word was taken
+        prim::full_fence_after_rmw(); // I1: after the word was taken, at the first look; later ones need none
         if self.is_read() {
             return None;
         }
