@@ -74,7 +74,7 @@ impl ConditionCore {
 
     /// Stands up. Whether it was notified before.
     pub(super) fn leave(&self, seated: Seated) -> bool {
-        if self.frame.seats.leave(seated) {
+        if !self.is_notified(seated) && self.frame.seats.leave(seated) {
             return false;
         }
         let ctl = seated.ctl.doing(Activity::Notified);
