@@ -208,7 +208,7 @@ pub struct Lock<T = ()> {
     _value: PhantomData<fn() -> T>,
 }
 
-handle!([T: NoUninit + CheckedBitPattern] Lock<T>, "Lock", LockCore, Kind::Lock, plain::type_name::<T>());
+handle!([T: NoUninit + CheckedBitPattern] Lock<T>, "Lock", LockCore, Kind::Lock, type_name::<T>());
 
 impl Lock {
     /// Makes a lock without a value under `name`, with default [options](Self::options).
@@ -314,6 +314,14 @@ impl<T: NoUninit + CheckedBitPattern> Lock<T> {
             Ok(()) => self.station.failed(NO_VALUE),
             Err(e) => e,
         }
+    }
+}
+
+/// What an object that holds a `T` remembers of it: nothing if that is nothing.
+pub(super) fn type_name<T>() -> String {
+    match size_of::<T>() {
+        0 => String::new(),
+        _ => plain::type_name::<T>(),
     }
 }
 

@@ -49,7 +49,6 @@ use crate::{
         wait::{Attempt, Deadline},
     },
     prim,
-    region::plain,
 };
 
 /// Readers at once, unless asked otherwise.
@@ -190,7 +189,7 @@ pub struct RwLock<T = ()> {
     _value: PhantomData<fn() -> T>,
 }
 
-handle!([T: NoUninit + CheckedBitPattern] RwLock<T>, "RwLock", RwLockCore, Kind::RwLock, plain::type_name::<T>());
+handle!([T: NoUninit + CheckedBitPattern] RwLock<T>, "RwLock", RwLockCore, Kind::RwLock, lock::type_name::<T>());
 
 impl RwLock {
     /// Makes a lock without a value under `name`, with default [options](Self::options).
