@@ -297,8 +297,10 @@ impl<'w> Waiting<'w> {
                 Attempt::Blocked(other) => (other, true),
                 Attempt::Unsettled(other) => (other, false),
             };
-            // Some milliseconds do not matter to who only looks for the dead now and then.
-            let now = if is_settled && self.deadline.is_never() {
+            // Some milliseconds do not matter to when one begins to look for the dead. (They do to when that is due: the kernel, whose
+            // clock is exact, would wake us again and again until ours has come so far.)
+            let begins = next_look.is_none() && is_settled;
+            let now = if begins && self.deadline.is_never() {
                 clock::coarse_ns()
             } else {
                 clock::monotonic_ns()
