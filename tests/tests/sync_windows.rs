@@ -18,6 +18,9 @@ const LONG: Duration = Duration::from_secs(20);
 /// A sleeper looks again every 100 ms, and may see by itself what has changed just then: so it takes some tries.
 const TRIES: usize = 50;
 
+/// Who waits for a lock or a permit naps at first, for twice as long each time: so long that a nap outlasts the stepping.
+const NAPS: Duration = Duration::from_millis(20);
+
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A namespace for one try.
@@ -80,6 +83,7 @@ fn waker_is_killed(trial: &Trial, place: &Place) -> Option<Victim> {
         assert!(begin.elapsed() < LONG, "{}: it never sleeps", trial.what);
         std::thread::yield_now();
     }
+    std::thread::sleep(NAPS);
     let stop = waker.run_to_syscall(|| (trial.is_done)(&place.state()));
     if stop.unwrap() == Stop::Stepped && is_in_futex(&waker) && is_in_futex(&sleeper) {
         waker.kill().unwrap();
