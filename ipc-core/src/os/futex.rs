@@ -68,32 +68,65 @@ mod kernel {
     }
 }
 
+/// Who sleeps is kept outside of what loom watches. Between two of loom's operations no other thread of a model runs, so the
+/// comparison and going to sleep are one step. Who is woken comes after its waker, as with the kernel's own locks.
 #[cfg(loom)]
 mod model {
-    use loom::sync::atomic::Ordering::AcqRel;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use loom::{
+        sync::atomic::Ordering::AcqRel,
+        thread::{self, Thread},
+    };
 
     use super::AtomicU32;
 
-    /// The kernel's comparison reads the newest value, as a read-modify-write does. A sleeper that nobody wakes spins
-    /// here for ever, which loom reports.
+    /// Everybody asleep in any model, longest first, with the word's address.
+    static ASLEEP: Mutex<Vec<(usize, Thread)>> = Mutex::new(Vec::new());
+
+    fn asleep() -> MutexGuard<'static, Vec<(usize, Thread)>> {
+        ASLEEP.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn address(word: &AtomicU32) -> usize {
+        core::ptr::from_ref(word).addr()
+    }
+
+    /// The kernel's comparison reads the newest value, as a read-modify-write does. That nobody wakes a sleeper, loom
+    /// reports as a deadlock.
     pub(crate) fn wait(word: &AtomicU32, expected: u32, _deadline_ns: u64) {
-        while word.fetch_add(0, AcqRel) == expected {
-            loom::thread::yield_now();
+        if word.fetch_add(0, AcqRel) == expected {
+            asleep().push((address(word), thread::current()));
+            thread::park();
         }
     }
 
     /// Ends by itself.
     pub(crate) fn nap(_word: &AtomicU32, _expected: u32, _deadline_ns: u64) {
-        loom::thread::yield_now();
+        thread::yield_now();
     }
 
-    /// The caller has changed the word, which is what wakes the model's sleepers.
-    pub(crate) fn wake(_word: &AtomicU32, count: u32) -> u32 {
-        count
+    pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
+        word.fetch_add(0, AcqRel); // a moment of its own
+        wake_now(word, count)
+    }
+
+    fn wake_now(word: &AtomicU32, count: u32) -> u32 {
+        let mut woken = 0;
+        asleep().retain(|(there, sleeper)| {
+            let is_woken = *there == address(word) && woken < count;
+            if is_woken {
+                sleeper.unpark();
+                woken += 1;
+            }
+            !is_woken
+        });
+        woken
     }
 
     pub(crate) fn add_one_and_wake_all(word: &AtomicU32) {
         word.fetch_add(1, AcqRel);
+        wake_now(word, u32::MAX);
     }
 }
 

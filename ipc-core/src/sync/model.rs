@@ -53,6 +53,7 @@ fn world<M: Mechanism>(needed: usize) -> Arc<World<M>> {
         needed,
         notes: 0,
         value_bytes: 16,
+        is_timed: false,
     };
     let bytes = frame::file_bytes(geometry, PARTICIPANTS).unwrap();
     let mut fresh = Fresh::on_heap(bytes).unwrap();
@@ -494,6 +495,28 @@ mod semaphore {
             assert!(!w.core.try_acquire());
         });
     }
+
+    /// Whoever is announced, and whether the permits come together or one after the other.
+    #[test]
+    fn each_of_two_sleepers_gets_a_permit() {
+        for releases in [&[2][..], &[1, 1]] {
+            explore(3, move || {
+                let w = world::<SemaphoreCore>(0);
+                let acquire = |w: &World<SemaphoreCore>| {
+                    let main = w.main();
+                    asleep(main, || blocked(main, w.core.try_acquire().then_some(())));
+                };
+                let (one, two) = (Arc::clone(&w), Arc::clone(&w));
+                let t = thread::spawn(move || acquire(&one));
+                let s = thread::spawn(move || acquire(&two));
+                for &permits in releases {
+                    w.core.release(permits).unwrap();
+                }
+                t.join().unwrap();
+                s.join().unwrap();
+            });
+        }
+    }
 }
 
 mod bounded_semaphore {
@@ -645,6 +668,20 @@ mod event {
                 t.join().unwrap();
             });
         }
+    }
+
+    #[test]
+    fn a_set_wakes_both_of_two_sleepers() {
+        explore(3, || {
+            let w = world::<EventCore>(0);
+            let seen = w.core.word();
+            let (one, two) = (Arc::clone(&w), Arc::clone(&w));
+            let t = thread::spawn(move || wait_asleep(&one, seen));
+            let s = thread::spawn(move || wait_asleep(&two, seen));
+            assert!(w.core.set());
+            t.join().unwrap();
+            s.join().unwrap();
+        });
     }
 
     #[test]
