@@ -11,12 +11,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ipc_core::{Bytes, Error, GetTimeoutError, Namespace, ParticipantState, Queue, TryGetError};
 use ipc_tests::corruption::layout::{self, Layout, State};
 use ipc_tests::corruption::snapshot::{Sample, Snapshot, Structured, snapshots};
+use ipc_tests::corruption::sync;
+use ipc_tests::corruption::trial::Bench;
 use ipc_tests::trial_directory::TrialDirectory;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -28,6 +31,11 @@ const TRIALS: u64 = 3000;
 const BATCH: u64 = 250;
 /// Failures after which the rest is not tried.
 const ENOUGH: usize = 10;
+
+/// Processes that use one object at once while somebody lies in it.
+const USERS: u64 = 3;
+/// For how long, where there are [`TRIALS`]; longer where there are more.
+const USE_MILLIS: u64 = 250;
 
 /// Runs trials in processes of their own. A process that dies is one failure; its successor goes on behind it.
 fn trials(first: u64, count: u64, more: &[&str]) {
@@ -68,7 +76,13 @@ fn batch_of(first: u64, count: u64, more: &[&str]) -> Result<String, (u64, Strin
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
-    let progress = fs::read_to_string(directory.path().join("progress")).unwrap_or_default();
+    let (seed, what) = failure(&output, &directory.path().join("progress"));
+    Err((seed.unwrap_or(first), what))
+}
+
+/// The seed of the trial at which a process ended, and how it did; `progress` is the file in which it said what it was at.
+fn failure(output: &Output, progress: &Path) -> (Option<u64>, String) {
+    let progress = fs::read_to_string(progress).unwrap_or_default();
     let (seed, operation) = progress
         .trim()
         .strip_prefix("seed ")
@@ -83,10 +97,7 @@ fn batch_of(first: u64, count: u64, more: &[&str]) -> Result<String, (u64, Strin
     let ending = ending
         .split_once(" panicked at")
         .map_or(ending.clone(), |(_, rest)| format!("panicked at{rest}"));
-    Err((
-        seed.parse().unwrap_or(first),
-        format!("{operation} {ending}"),
-    ))
+    (seed.parse().ok(), format!("{operation} {ending}"))
 }
 
 fn count_and_first_seed() -> (u64, u64) {
@@ -115,6 +126,49 @@ fn every_operation_on_a_damaged_synchronisation_object_returns() {
 #[test]
 fn every_operation_returns_while_somebody_damages_the_queue() {
     trials(1, 12, &["--live", "300"]);
+}
+
+#[test]
+fn every_operation_returns_while_somebody_damages_the_synchronisation_object() {
+    let (count, first) = count_and_first_seed();
+    let millis = USE_MILLIS * count / TRIALS;
+    let directory = TrialDirectory::create().expect("a directory in /dev/shm");
+    let bench = Bench::new(directory.path()).expect("a namespace");
+    let snapshots = sync::snapshots(bench.namespace()).expect("snapshots");
+    for (seed, snapshot) in (first..).zip(&snapshots) {
+        let failures = sync::run_live(&bench, snapshot, seed, |kind, name| {
+            let users: Vec<_> = (seed * USERS..(seed + 1) * USERS)
+                .map(|seed| {
+                    let what = format!("{kind} {name} {seed} {millis}");
+                    (seed, user(&bench, &what))
+                })
+                .collect();
+            let ended = users.into_iter().map(|(seed, user)| {
+                let output = user.wait_with_output().expect("its output");
+                let said = String::from_utf8_lossy(&output.stdout);
+                println!("{kind}: {}", said.trim());
+                let progress = directory.path().join(format!("progress-{seed}"));
+                let is_fine = output.status.success() && said.starts_with("ok");
+                (!is_fine).then(|| failure(&output, &progress).1 + &said)
+            });
+            ended.flatten().collect::<Vec<String>>()
+        });
+        let failures = failures.expect("a file");
+        assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    }
+}
+
+/// A process that uses an object for a while.
+fn user(bench: &Bench, what: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_puppet"))
+        .arg(bench.namespace().path())
+        .args(["--once", &format!("sync endure {what}")])
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a puppet")
 }
 
 fn in_namespace(test: impl FnOnce(&Namespace)) {

@@ -86,12 +86,7 @@ fn trials(args: &Args) -> Result<(), Box<dyn Error>> {
 }
 
 fn report(bench: &Bench, args: &Args) {
-    let (good, bad) = bench.ended;
-    let (took, which) = bench.slowest();
-    println!(
-        "trials={} ok={good} err={bad} slowest={took:?} ({which})",
-        args.count
-    );
+    println!("trials={} {}", args.count, bench.report());
 }
 
 fn trial<T: Sample>(

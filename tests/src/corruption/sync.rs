@@ -1,9 +1,11 @@
-//! The same for synchronisation objects: lies before they are opened, and while they are used.
+//! The same for synchronisation objects: lies before they are opened, between the calls, and all the time while several
+//! processes use them.
 //!
 //! Only calls that do not wait, or not for long, are made: what a lie says is held may stay held for ever.
 
 use std::fs;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use ipc_core::{
     Barrier, BoundedSemaphore, Condition, Event, Lock, Namespace, RLock, RwLock, Semaphore,
@@ -12,7 +14,7 @@ use ipc_core::{
 
 use super::edit::{Edit, value};
 use super::layout::{IDENTITY, SLOT, SLOTS, word};
-use super::trial::{Bench, Outcome, TIMEOUT};
+use super::trial::{Bench, Outcome, TIMEOUT, under_attack};
 use crate::random::Random;
 
 const KINDS: [&str; 8] = [
@@ -123,6 +125,10 @@ fn lie(random: &mut Random, file: &[u8]) -> Edit {
         8 => 16 + 8 * random.index(6),
         _ => 8 * random.index(file.len() / 8),
     };
+    lie_at(random, file, at)
+}
+
+fn lie_at(random: &mut Random, file: &[u8], at: usize) -> Edit {
     let old = word(file, at);
     let activity = random.below(7);
     let owner = random.pick(&[0, 1, 2, 3, 4, 5, 0x3fff]);
@@ -175,18 +181,63 @@ pub fn run(bench: &mut Bench, snapshots: &[SyncSnapshot], seed: u64) -> Outcome 
             victim.lie(&lie(random, &snapshot.bytes), bytes.len());
         }
     };
-    match snapshot.kind {
-        "lock" => trial.lock(&mut disturb),
-        "rlock" => trial.rlock(&mut disturb),
-        "rwlock" => trial.rwlock(&mut disturb),
-        "semaphore" => trial.semaphore(&mut disturb),
-        "bounded" => trial.bounded(&mut disturb),
-        "event" => trial.event(&mut disturb),
-        "condition" => trial.condition(&mut disturb)?,
-        "barrier" => trial.barrier(&mut disturb),
-        other => return Err(format!("{other} is none of {KINDS:?}").into()),
+    trial.run(snapshot.kind, &mut disturb)
+}
+
+/// Lies in an object's file all the time while `use_it` runs, which is told the object's kind and name.
+///
+/// # Errors
+///
+/// When the file cannot be made.
+pub fn run_live<R>(
+    bench: &Bench,
+    snapshot: &SyncSnapshot,
+    seed: u64,
+    use_it: impl FnOnce(&str, &str) -> R,
+) -> Outcome<R> {
+    let SyncSnapshot { kind, bytes } = snapshot;
+    let name = format!("live-{seed}");
+    let victim = bench.file(&name, bytes)?;
+    let lie = |random: &mut Random| {
+        let any = lie(random, bytes);
+        // Seldom over what only an open reads: little else would be seen than opens that fail.
+        if any.offset < IDENTITY && !random.one_in(20) {
+            return lie_at(random, bytes, HEAD);
+        }
+        any
+    };
+    let use_it = || use_it(kind, &name);
+    Ok(under_attack(&victim, bytes, Random::new(seed), lie, use_it))
+}
+
+/// What one of several processes does while [`run_live`] lies: uses the object for so long. Says what came of it.
+/// Which operation is running stands in the file `progress-SEED` beside the namespace.
+///
+/// # Errors
+///
+/// When there is no such kind.
+pub fn endure(
+    namespace: &Namespace,
+    kind: &str,
+    name: &str,
+    seed: u64,
+    duration: Duration,
+) -> Outcome<String> {
+    let progress = namespace.path().with_file_name(format!("progress-{seed}"));
+    let mut bench = Bench::within(namespace.clone(), &progress)?;
+    let mut trial = Trial {
+        bench: &mut bench,
+        seed,
+        rounds: 8, // a handle remembers damage, so each serves only for a while
+        namespace: namespace.clone(),
+        name: name.to_owned(),
+        random: Random::new(seed),
+    };
+    let end = Instant::now() + duration;
+    while Instant::now() < end {
+        trial.run(kind, &mut |_| {})?;
     }
-    Ok(())
+    Ok(bench.report())
 }
 
 struct Trial<'a> {
@@ -232,6 +283,21 @@ fn fine<T>(value: T) -> Result<T, ()> {
 }
 
 impl Trial<'_> {
+    fn run(&mut self, kind: &str, disturb: Disturb<'_>) -> Outcome {
+        match kind {
+            "lock" => self.lock(disturb),
+            "rlock" => self.rlock(disturb),
+            "rwlock" => self.rwlock(disturb),
+            "semaphore" => self.semaphore(disturb),
+            "bounded" => self.bounded(disturb),
+            "event" => self.event(disturb),
+            "condition" => self.condition(disturb)?,
+            "barrier" => self.barrier(disturb),
+            other => return Err(format!("{other} is none of {KINDS:?}").into()),
+        }
+        Ok(())
+    }
+
     fn lock(&mut self, disturb: Disturb<'_>) {
         operate!(self, disturb, Lock<Value>, lock, [
             "lock.try_acquire" => lock.try_acquire().map(drop),

@@ -49,9 +49,15 @@ impl Bench {
     ///
     /// When they cannot be made.
     pub fn new(directory: &Path) -> Outcome<Self> {
+        let namespace = Namespace::at(directory.join("namespace"))?;
+        Self::within(namespace, &directory.join("progress"))
+    }
+
+    /// In a namespace that exists, with the file `progress`.
+    pub(super) fn within(namespace: Namespace, progress: &Path) -> Outcome<Self> {
         Ok(Self {
-            namespace: Namespace::at(directory.join("namespace"))?,
-            progress: File::create(directory.join("progress"))?,
+            namespace,
+            progress: File::create(progress)?,
             slowest: Default::default(),
             ended: (0, 0),
         })
@@ -65,6 +71,12 @@ impl Bench {
     /// The operation that took longest.
     pub fn slowest(&self) -> &(Duration, String) {
         &self.slowest
+    }
+
+    /// What came of all operations, for people.
+    pub fn report(&self) -> String {
+        let ((good, bad), (took, which)) = (self.ended, &self.slowest);
+        format!("ok={good} err={bad} slowest={took:?} ({which})")
     }
 
     /// Runs one operation under the alarm.
@@ -268,22 +280,9 @@ pub fn run_live<T: Sample>(
     let name = format!("live-{seed}");
     let victim = bench.file(&name, &snapshot.bytes)?;
     let end = Instant::now() + duration;
-    let is_over = AtomicBool::new(false);
-    let attacker_seed = random.number();
-    thread::scope(|scope| {
-        let _stop = Stop(&is_over);
-        scope.spawn(|| {
-            let mut random = Random::new(attacker_seed);
-            // Relaxed: it only has to be seen some time.
-            while !is_over.load(Ordering::Relaxed) {
-                let lie = edit(&mut random, &snapshot.layout, &snapshot.bytes);
-                victim.lie(&lie, snapshot.bytes.len());
-                // Now and then all is well again, or nothing but errors would be seen.
-                if random.one_in(20) {
-                    let _ = victim.file.write_all_at(&snapshot.bytes, 0);
-                }
-            }
-        });
+    let attacker = Random::new(random.number());
+    let lie = |random: &mut Random| edit(random, &snapshot.layout, &snapshot.bytes);
+    under_attack(&victim, &snapshot.bytes, attacker, lie, || {
         let options = Queue::<T>::options(1).namespace(bench.namespace());
         while Instant::now() < end {
             let open = bench.step(seed, "live open", || options.open(&name));
@@ -295,6 +294,32 @@ pub fn run_live<T: Sample>(
         }
     });
     Ok(())
+}
+
+/// Lies in a file all the time, from a thread of its own, while `use_it` runs.
+pub(super) fn under_attack<R>(
+    victim: &Victim,
+    healthy: &[u8],
+    mut random: Random,
+    lie: impl Fn(&mut Random) -> Edit + Sync,
+    use_it: impl FnOnce() -> R,
+) -> R {
+    let is_over = AtomicBool::new(false);
+    let attack = || {
+        // Relaxed: it only has to be seen some time.
+        while !is_over.load(Ordering::Relaxed) {
+            victim.lie(&lie(&mut random), healthy.len());
+            // Now and then all is well again, or nothing but errors would be seen.
+            if random.one_in(20) {
+                let _ = victim.file.write_all_at(healthy, 0);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let _stop = Stop(&is_over);
+        scope.spawn(attack);
+        use_it()
+    })
 }
 
 /// Ends the attacker, also when an operation panics: the scope waits for it.

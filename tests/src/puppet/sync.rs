@@ -7,6 +7,9 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::Debug;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,6 +18,8 @@ use ipc_core::{
     Barrier, BoundedSemaphore, BoundedSemaphoreGuard, Condition, Event, Lock, LockGuard, Namespace,
     RLock, RwLock, Semaphore, SemaphoreGuard, WaitStrategy,
 };
+
+use crate::corruption::sync::endure;
 
 /// A handle that lives as long as the process.
 type Handle<T> = OnceLock<&'static T>;
@@ -66,6 +71,51 @@ fn add(lock: &Lock<u64>) -> ipc_core::Result<()> {
     Ok(())
 }
 
+/// Two more than the number in the file, one of them after the lock was released once and is still held. Not in one step:
+/// only the lock keeps others out.
+fn add_twice(lock: &RLock, guarded: &File) -> Result<(), Box<dyn Error>> {
+    let add = || -> io::Result<()> {
+        let number = number_in(guarded)?;
+        guarded.write_all_at(&(number + 1).to_le_bytes(), 0)
+    };
+    let _outer = lock.acquire()?;
+    let inner = lock.acquire()?;
+    if inner.depth() != 2 {
+        return Err(format!("held {} times", inner.depth()).into());
+    }
+    add()?;
+    drop(inner);
+    Ok(add()?)
+}
+
+/// Does something so many times, and after each writes down how often this process has, beside the namespace: who kills it
+/// learns how far it came, but for the last step.
+fn note_each(
+    namespace: &Namespace,
+    what: &str,
+    times: u64,
+    mut act: impl FnMut() -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let name = format!("{what}-{}", std::process::id());
+    let path = namespace.path().with_file_name(name);
+    let mut options = File::options();
+    let notes = options.create(true).truncate(false).read(true).write(true);
+    let notes = notes.open(path)?;
+    let before = number_in(&notes)?;
+    for done in before + 1..=before + times {
+        act()?;
+        notes.write_all_at(&done.to_le_bytes(), 0)?;
+    }
+    Ok(())
+}
+
+/// 0 if it is empty.
+fn number_in(file: &File) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    file.read_at(&mut bytes, 0)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
 impl SyncUser {
     fn obey(&mut self, namespace: &Namespace, line: &str) -> Answer {
         let words: Vec<&str> = line.split(' ').collect();
@@ -80,6 +130,13 @@ impl SyncUser {
                 self.held.remove(at.ok_or("nothing is held")?);
                 return Ok(String::new());
             }
+            "endure" => {
+                let [_, kind, name, ..] = words[..] else {
+                    return Err("endure what?".into());
+                };
+                let duration = Duration::from_millis(number(4)?);
+                return endure(namespace, kind, name, number(3)?, duration);
+            }
             "redeem-lock" => {
                 let text = line.strip_prefix("redeem-lock ").unwrap_or_default();
                 let lock: Lock<u64> = serde_json::from_str(text)?;
@@ -89,6 +146,24 @@ impl SyncUser {
             _ => {}
         }
         match (kind, words.get(1).copied().unwrap_or_default()) {
+            ("soak", "lock") => {
+                let lock = opened!(self, namespace, lock, Lock<u64>);
+                note_each(namespace, "lock", number(2)?, || Ok(add(lock)?))?;
+            }
+            ("soak", "rlock") => {
+                let lock = opened!(self, namespace, rlock, RLock);
+                let path = namespace.path().with_file_name("guarded");
+                let guarded = File::options().read(true).write(true).open(path)?;
+                note_each(namespace, "rlock", number(2)?, || add_twice(lock, &guarded))?;
+            }
+            ("soak", "rwlock") => {
+                let lock = opened!(self, namespace, rwlock, RwLock<u64>);
+                note_each(namespace, "rwlock", number(2)?, || {
+                    *lock.write()? += 1;
+                    let _ = *lock.read()?;
+                    Ok(())
+                })?;
+            }
             ("lock", "open") => {
                 let _ = opened!(self, namespace, lock, Lock<u64>);
             }
@@ -175,6 +250,11 @@ impl SyncUser {
                         let guard: SemaphoreGuard<'static> = semaphore.acquire()?;
                         self.keep("semaphore", guard);
                     }
+                    "pass" => {
+                        for _ in 0..number(2)? {
+                            drop(semaphore.acquire()?);
+                        }
+                    }
                     "value" => return Ok(semaphore.value().to_string()),
                     "release" => semaphore.release(1)?,
                     _ => return Err(format!("what is {line:?}?").into()),
@@ -208,6 +288,12 @@ impl SyncUser {
                     "open" => {}
                     "wait" => event.wait()?,
                     "set" => return Ok(event.set()?.to_string()),
+                    "pulse" => {
+                        for _ in 0..number(2)? {
+                            event.set()?;
+                            event.clear()?;
+                        }
+                    }
                     _ => return Err(format!("what is {line:?}?").into()),
                 }
             }
