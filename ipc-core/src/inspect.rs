@@ -112,7 +112,8 @@ pub struct Visit {
     pub thread: u32,
     /// What it does.
     pub activity: Activity,
-    /// Since when, in nanoseconds since 1970, to some milliseconds; 0 if it was only just beginning.
+    /// Since when, in nanoseconds since 1970, to some milliseconds. Of the
+    /// holder of a lock for which nobody has waited, unless it is [timed](crate::Options::timed): 0, not known.
     pub since_unix_ns: u64,
 }
 
@@ -271,6 +272,7 @@ fn visits(visitors: Vec<Visitor>) -> Vec<Visit> {
             thread: visitor.thread,
             activity: visitor.activity,
             since_unix_ns: match visitor.since_ns {
+                0 if visitor.activity == Activity::Waiting => now_unix,
                 0 => 0,
                 since => now_unix.saturating_sub(now.saturating_sub(since)),
             },

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! `ctl` is `turn:46 | owner:14 | activity:4`; `turn` counts who has sat there, so that no word ever comes twice. `since` is
-//! in nanoseconds on the monotonic clock, to some milliseconds.
+//! in nanoseconds on the monotonic clock, to some milliseconds; of a waiter, 0 until it sleeps.
 //!
 //! # Invariants
 //!
@@ -180,10 +180,13 @@ impl Seat {
 
     /// Writes down who sat down here, for people. Returns this process.
     #[inline]
-    pub(crate) fn sign(&self) -> Process {
+    pub(crate) fn sign(&self, activity: Activity) -> Process {
         let (process, thread) = process::this_thread();
         self.thread.store(thread, Relaxed);
-        self.since.store(clock::coarse_ns(), Relaxed);
+        // Who waits reads the clock before it sleeps.
+        let is_waiting = activity == Activity::Waiting;
+        let since = if is_waiting { 0 } else { clock::coarse_ns() };
+        self.since.store(since, Relaxed);
         process
     }
 }
@@ -247,7 +250,7 @@ impl Seats {
                 return Some(Seated {
                     index,
                     ctl: mine,
-                    process: seat.sign(),
+                    process: seat.sign(activity),
                 });
             }
         }
@@ -259,6 +262,17 @@ impl Seats {
     pub(crate) fn leave(&self, seated: Seated) -> bool {
         let seat = &self.all()[seated.index];
         seat.exchange(seated.ctl, seated.ctl.left())
+    }
+
+    /// As [`Self::leave`], for who knows that no living process exchanges what is there now, and who orders nothing by it.
+    #[inline]
+    pub(crate) fn leave_alone(&self, seated: Seated) -> bool {
+        let ctl = &self.all()[seated.index].ctl;
+        let is_ours = ctl.load(Relaxed) == seated.ctl.0;
+        if is_ours {
+            ctl.store(seated.ctl.left().0, Relaxed);
+        }
+        is_ours
     }
 
     /// Frees the seats of the dead; `before` sees each first, and is told what it did there.
@@ -328,29 +342,64 @@ pub(crate) struct Visitor {
     pub(crate) activity: Activity,
 }
 
+/// Where somebody who waits is written down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Notes<'a> {
+    /// On any of these seats that is free, under this name.
+    Table(&'a Seats, Owner),
+    /// Where it sits already.
+    Own(&'a Seat),
+    #[cfg(loom)]
+    Nowhere,
+}
+
+impl<'a> Notes<'a> {
+    pub(crate) fn begin(self) -> Note<'a> {
+        match self {
+            Self::Table(seats, me) => {
+                let seated = seats.take(me, Activity::Waiting, me.bits() as usize);
+                Note {
+                    seat: seated.map(|seated| &seats.all()[seated.index]),
+                    taken: seated.map(|seated| (seats, seated)),
+                }
+            }
+            Self::Own(seat) => Note {
+                seat: Some(seat),
+                taken: None,
+            },
+            #[cfg(loom)]
+            Self::Nowhere => Note {
+                seat: None,
+                taken: None,
+            },
+        }
+    }
+}
+
 /// A note that this thread waits, which goes with its end.
 #[derive(Debug)]
 pub(crate) struct Note<'a> {
-    seats: &'a Seats,
-    seated: Option<Seated>,
+    seat: Option<&'a Seat>,
+    /// What is left in the end.
+    taken: Option<(&'a Seats, Seated)>,
 }
 
-impl<'a> Note<'a> {
-    pub(crate) fn waiting(seats: &'a Seats, me: Owner) -> Self {
-        Self {
-            seats,
-            seated: seats.take(me, Activity::Waiting, me.bits() as usize),
+impl Note<'_> {
+    /// Writes down since when.
+    pub(crate) fn stamp(&self, since_ns: u64) {
+        if let Some(seat) = self.seat {
+            seat.since.store(since_ns, Relaxed);
         }
     }
 }
 
 impl Drop for Note<'_> {
     fn drop(&mut self) {
-        if let Some(seated) = self.seated
+        if let Some((seats, seated)) = self.taken
             && seated.process.is_this()
         {
             // Ours no longer only if we are held for dead.
-            let _ = self.seats.leave(seated);
+            let _ = seats.leave_alone(seated);
         }
     }
 }

@@ -47,10 +47,7 @@
 use core::sync::atomic::{AtomicU32 as LocalU32, Ordering};
 use std::time::Duration;
 
-use super::{
-    participant::Owner,
-    seat::{Note, Seats},
-};
+use super::seat::Notes;
 use crate::{
     os::{clock, futex, process},
     prim::{self, AtomicU32, Relaxed},
@@ -261,7 +258,7 @@ pub(crate) struct Waiting<'a> {
     pub(crate) patience: &'a Patience,
     pub(crate) deadline: Deadline,
     /// Where to write down that somebody waits, and who, before sleeping.
-    pub(crate) notes: Option<(&'a Seats, Owner)>,
+    pub(crate) notes: Notes<'a>,
 }
 
 impl<'w> Waiting<'w> {
@@ -279,7 +276,7 @@ impl<'w> Waiting<'w> {
         {
             return done;
         }
-        let _note = self.notes.map(|(seats, me)| Note::waiting(seats, me));
+        let note = self.notes.begin();
         let mut word = self.word;
         let mut last: Option<(&WaitWord, Announced)> = None;
         let mut next_look = None;
@@ -299,8 +296,8 @@ impl<'w> Waiting<'w> {
             };
             // Some milliseconds do not matter to when one begins to look for the dead. (They do to when that is due: the kernel, whose
             // clock is exact, would wake us again and again until ours has come so far.)
-            let begins = next_look.is_none() && is_settled;
-            let now = if begins && self.deadline.is_never() {
+            let is_first = next_look.is_none();
+            let now = if is_first && is_settled && self.deadline.is_never() {
                 clock::coarse_ns()
             } else {
                 clock::monotonic_ns()
@@ -318,6 +315,9 @@ impl<'w> Waiting<'w> {
                 if let Some(failure) = look() {
                     return Some(failure);
                 }
+            }
+            if is_first {
+                note.stamp(now);
             }
             let watch = *next_look.get_or_insert(now.saturating_add(WATCH_NS));
             let until = watch.min(self.deadline.0);
@@ -435,8 +435,8 @@ impl Backoff {
         self.0.wrapping_add(1).is_multiple_of(128)
     }
 
-    /// Rarely enough that reading the clock costs nothing.
+    /// After each pause that gave up the core, which takes longer than reading the clock, and where cores are busy a time slice.
     fn is_time_for_the_clock(&self) -> bool {
-        self.0 > Self::YIELD_AFTER && self.0.is_multiple_of(64)
+        self.0 > Self::YIELD_AFTER
     }
 }

@@ -41,7 +41,7 @@ use crate::{
     object::{
         Kind,
         participant::{Dead, OWNER_BITS, Owner, Repair},
-        seat::{Activity, SeatCtl},
+        seat::{Activity, Notes, SeatCtl},
         wait::{Attempt, Deadline},
     },
     os::fork::Process,
@@ -142,7 +142,7 @@ impl BarrierCore {
             }
             let mine = SeatCtl::free_in(generation).taken(me, Activity::Waiting);
             if seat.exchange(seen, mine) {
-                seat.sign();
+                seat.sign(Activity::Waiting);
                 return Arrival::At(index, generation);
             }
         }
@@ -438,18 +438,20 @@ impl Barrier {
             return Err(BarrierError::Timeout); // more came than there are parties
         };
         let (index, generation) = arrival.ok_or(BarrierError::Broken)?;
-        self.pass(me, generation, deadline, action).map(|()| index)
+        self.pass(me, (index, generation), deadline, action)
+            .map(|()| index)
     }
 
     /// What one does that has arrived.
     fn pass(
         &self,
         me: Owner,
-        generation: u64,
+        (index, generation): (usize, u64),
         deadline: Deadline,
         action: Option<Box<dyn FnOnce() + '_>>,
     ) -> Result<(), BarrierError> {
         let core = &*self.station.mechanism;
+        let notes = Notes::Own(&core.frame.seats.all()[index]);
         let main = &core.frame.head().main;
         let mut action = action;
         let attempt = || match core.try_pass(me, generation, &mut action) {
@@ -460,7 +462,7 @@ impl Barrier {
             || core.word().outcome_of(generation).is_some() || core.have_all_come(generation);
         let passed = self
             .station
-            .wait_unnoted(main, deadline, attempt, is_promising)?;
+            .wait_noted(main, deadline, notes, attempt, is_promising)?;
         match passed {
             Some(true) => Ok(()),
             Some(false) => Err(BarrierError::Broken),

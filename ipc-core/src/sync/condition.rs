@@ -35,7 +35,7 @@ use crate::{
     object::{
         Kind,
         participant::{Dead, Owner, Repair},
-        seat::{Activity, Seat, Seated},
+        seat::{Activity, Notes, Seat, Seated},
         wait::{Attempt, Deadline},
     },
     prim::Relaxed,
@@ -60,8 +60,11 @@ impl ConditionCore {
         if used.load(Relaxed) as usize <= seated.index {
             used.fetch_max(seated.index as u32 + 1, Relaxed);
         }
-        // A notifier that comes before this takes us for the oldest, which is no harm: our caller still has the lock.
-        let ticket = self.frame.head().word.fetch_add(1, Relaxed);
+        // Our caller has the lock, so nobody else draws a ticket now; where several locks are used with one condition, two
+        // may draw the same, and neither is the older then. A notifier that comes before the store takes us for the oldest.
+        let tickets = &self.frame.head().word;
+        let ticket = tickets.load(Relaxed);
+        tickets.store(ticket.wrapping_add(1), Relaxed);
         self.frame.seats.all()[seated.index]
             .ticket
             .store(ticket, Relaxed);
@@ -78,7 +81,7 @@ impl ConditionCore {
             return false;
         }
         let ctl = seated.ctl.doing(Activity::Notified);
-        self.frame.seats.leave(Seated { ctl, ..seated })
+        self.frame.seats.leave_alone(Seated { ctl, ..seated })
     }
 
     /// Notifies up to `count` waiters, those first that have waited longest. Returns how many.
@@ -350,7 +353,8 @@ impl Condition {
         };
         let lock = guard.lock;
         drop(guard);
-        let bell = &core.frame.seats.all()[seated.index].bell;
+        let seat = &core.frame.seats.all()[seated.index];
+        let bell = &seat.bell;
         let attempt = || {
             if core.is_notified(seated) {
                 Attempt::Done(Ok(()))
@@ -360,7 +364,9 @@ impl Condition {
         };
         let waited = self
             .station
-            .wait_unnoted(bell, deadline, attempt, || core.is_notified(seated));
+            .wait_noted(bell, deadline, Notes::Own(seat), attempt, || {
+                core.is_notified(seated)
+            });
         // Stands up only with the lock: until then its death hands a notification on, and from then on the lock tells of it.
         let relocked = waited.and_then(|_| lock.acquire());
         let was_notified = core.leave(seated); // also when it came at the last moment

@@ -22,7 +22,7 @@ use crate::{
         lifetime::{self, Object},
         membership::Membership,
         participant::{Owner, Repair},
-        seat::{Seat, SeatCtl, Seats, Visitor},
+        seat::{Notes, Seat, SeatCtl, Seats, Visitor},
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
     os::process,
@@ -80,6 +80,8 @@ pub(crate) struct Geometry {
     pub(super) notes: usize,
     /// Bytes of the value.
     pub(super) value_bytes: usize,
+    /// Whether each holder of a lock writes down since when.
+    pub(super) is_timed: bool,
 }
 
 impl Geometry {
@@ -88,6 +90,7 @@ impl Geometry {
         words[0] = self.needed as u64;
         words[1] = self.notes as u64;
         words[2] = self.value_bytes as u64;
+        words[3] = self.is_timed.into();
         words
     }
 
@@ -101,6 +104,7 @@ impl Geometry {
             needed,
             notes,
             value_bytes,
+            is_timed: words[3] & 1 != 0,
         })
     }
 
@@ -246,6 +250,8 @@ pub(crate) struct Station<M> {
     pub(super) member: Membership,
     /// As the mechanism has it, one step nearer.
     head: One<CacheLine<Head>>,
+    /// The same.
+    pub(super) is_timed: bool,
     pub(super) mechanism: Arc<M>,
     patience: Patience,
     strategy: WaitStrategy,
@@ -256,6 +262,7 @@ impl<M: Mechanism> Station<M> {
         Self {
             member: Membership::new(object),
             head: mechanism.frame().head.clone(),
+            is_timed: mechanism.frame().geometry.is_timed,
             mechanism,
             patience: Patience::new(),
             strategy,
@@ -278,27 +285,17 @@ impl<M: Mechanism> Station<M> {
         attempt: impl FnMut() -> Attempt<'w, Result<R, Damage>>,
         is_promising: impl Fn() -> bool,
     ) -> Result<Option<R>> {
-        let notes = Some((&self.mechanism.frame().notes, me));
+        let notes = Notes::Table(&self.mechanism.frame().notes, me);
         self.wait_noted(word, deadline, notes, attempt, is_promising)
     }
 
-    /// As [`Self::wait`], for who has a seat already.
+    /// As [`Self::wait`], for who may have a seat already.
     #[cold]
-    pub(super) fn wait_unnoted<'w, R>(
+    pub(super) fn wait_noted<'w, R>(
         &'w self,
         word: &'w WaitWord,
         deadline: Deadline,
-        attempt: impl FnMut() -> Attempt<'w, Result<R, Damage>>,
-        is_promising: impl Fn() -> bool,
-    ) -> Result<Option<R>> {
-        self.wait_noted(word, deadline, None, attempt, is_promising)
-    }
-
-    fn wait_noted<'w, R>(
-        &'w self,
-        word: &'w WaitWord,
-        deadline: Deadline,
-        notes: Option<(&Seats, Owner)>,
+        notes: Notes<'_>,
         attempt: impl FnMut() -> Attempt<'w, Result<R, Damage>>,
         is_promising: impl Fn() -> bool,
     ) -> Result<Option<R>> {

@@ -109,7 +109,7 @@ impl Station<LockCore> {
         let process = Process::this();
         let me = self.member.place_of(process).map_err(|e| *e)?;
         match self.head().try_hold_in(me, process) {
-            Some(held) => Ok(Some(held)),
+            Some(held) => Ok(Some(self.timed(held))),
             None => self.wait_to_hold(me, deadline),
         }
     }
@@ -136,14 +136,24 @@ impl Station<LockCore> {
         })
     }
 
+    /// What was just taken, written down if that is wanted.
+    #[inline(always)]
+    fn timed(&self, held: Held) -> Held {
+        if self.is_timed {
+            self.head().stamp();
+        }
+        held
+    }
+
     /// Takes the word if that is possible now.
     #[inline(always)]
     pub(super) fn try_hold(&self) -> Result<Option<Held>> {
         let me = self.member.ready().map_err(|e| *e)?;
         let head = self.head();
-        Ok(head
+        let held = head
             .try_hold(me)
-            .or_else(|| self.again(|| head.try_hold(me))))
+            .or_else(|| self.again(|| head.try_hold(me)));
+        Ok(held.map(|held| self.timed(held)))
     }
 
     /// Frees the word. The caller has made sure that this is no forked child of its holder.
@@ -209,6 +219,16 @@ pub struct Lock<T = ()> {
 }
 
 handle!([T: NoUninit + CheckedBitPattern] Lock<T>, "Lock", LockCore, Kind::Lock, type_name::<T>());
+
+impl<T: NoUninit + CheckedBitPattern> Options<Lock<T>> {
+    /// Has each holder write down when it acquired the lock, so that `ipc who` and [`Namespace::inspect`](crate::Namespace::inspect)
+    /// always know. By default that is known from the moment on when somebody waits for the holder, as reading the clock takes
+    /// as long as an uncontended acquisition and release together.
+    pub fn timed(mut self) -> Self {
+        self.is_timed = true;
+        self
+    }
+}
 
 impl Lock {
     /// Makes a lock without a value under `name`, with default [options](Self::options).

@@ -26,7 +26,7 @@ use crate::{
     object::{
         lifetime,
         participant::{Owner, Participants, Probe},
-        seat::{Activity, Seated},
+        seat::{Activity, Notes, Seated},
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
     prim::{AtomicU64, Relaxed, Release, Witnesses},
@@ -141,7 +141,7 @@ fn asleep<'w, R>(word: &'w WaitWord, mut attempt: impl FnMut() -> Attempt<'w, R>
         strategy: WaitStrategy::Sleep,
         patience: &patience,
         deadline: Deadline::NEVER,
-        notes: None,
+        notes: Notes::Nowhere,
     };
     let attempt = || -> Attempt<'_, R> { attempt() }; // as long as `patience` lives
     waiting.until(attempt, || true, || None).unwrap()

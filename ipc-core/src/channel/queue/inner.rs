@@ -16,6 +16,7 @@ use crate::{
         lifetime::Object,
         membership::Membership,
         participant::Owner,
+        seat::Notes,
         wait::{Attempt, Deadline, Patience, WaitStrategy, Waiting},
     },
     os::fork::Process,
@@ -155,7 +156,7 @@ impl Inner {
             strategy,
             patience: &self.put_patience,
             deadline,
-            notes: Some((&self.ring.notes, me)),
+            notes: Notes::Table(&self.ring.notes, me),
         };
         let is_promising = || self.ring.may_have_room();
         waiting
@@ -376,7 +377,7 @@ impl Inner {
             strategy,
             patience: &self.get_patience,
             deadline,
-            notes: Some((&self.ring.notes, me)),
+            notes: Notes::Table(&self.ring.notes, me),
         };
         let is_promising = || self.ring.may_have_message();
         waiting

@@ -14,6 +14,7 @@ use super::{cell::State, geometry::Geometry, get::GetRefusal, put::PutRefusal, r
 use crate::{
     object::{
         participant::{Owner, Participants},
+        seat::Notes,
         wait::{Attempt, Deadline, Patience, WaitStrategy, Waiting},
     },
     prim::{AtomicU64, Release},
@@ -91,7 +92,7 @@ impl World {
             strategy: WaitStrategy::Sleep,
             patience: &Patience::new(),
             deadline: Deadline::NEVER,
-            notes: None,
+            notes: Notes::Nowhere,
         };
         let attempt = || match self.get(slot) {
             Err(GetRefusal::Empty) => Attempt::Blocked(&self.ring.gate().items),
@@ -107,7 +108,7 @@ impl World {
             strategy: WaitStrategy::Sleep,
             patience: &Patience::new(),
             deadline: Deadline::NEVER,
-            notes: None,
+            notes: Notes::Nowhere,
         };
         let attempt = || match self.put(slot, value) {
             Err(PutRefusal::Full) => Attempt::Blocked(&self.ring.gate().space),
@@ -307,7 +308,7 @@ fn no_wake_is_lost_by_a_putter_that_waits_for_blocks() {
             strategy: WaitStrategy::Sleep,
             patience: &patience,
             deadline: Deadline::NEVER,
-            notes: None,
+            notes: Notes::Nowhere,
         };
         let attempt = || match w.put_large(0, 2) {
             Err(PutRefusal::NoBlocks) => Attempt::Blocked(&w.ring.gate().blocks),
