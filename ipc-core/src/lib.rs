@@ -7,6 +7,12 @@
 //! proof that one does not) → `channel/queue/ring.rs` (the pattern) → `object/wait.rs` (the hard argument). The module list
 //! below is in order of layers: each uses only those above it.
 //!
+//! # Threads and signals
+//!
+//! Nothing here needs a thread of its own, nor a signal, but for one thing: a process whose calls have slept in the kernel a thousand times gets
+//! a thread `ipc-alarm`, which makes sleeping cheaper. It blocks all signals, and runs 25 times a second while somebody sleeps, else
+//! not at all. Who calls what only a process with one thread may (`unshare` of a user namespace, say) does so before that.
+//!
 //! # Features
 //!
 //! * `raw-sync`: an [`Event`] is also an event of the crate `raw_sync` (`EventInit` and `EventImpl`), so that its users can

@@ -322,6 +322,26 @@ fn a_sleeper_gets_the_permit_of_a_killed_holder() {
     );
 }
 
+/// One that sleeps so often that its sleeps have no limit, and a forked child of such a process, which has no thread that looks
+/// after it.
+#[test]
+fn a_process_that_sleeps_often_gets_what_a_killed_holder_held_and_so_does_its_child() {
+    for fork in ["", "fork-and "] {
+        let stage = Stage::new();
+        let mut waiter = stage.puppet();
+        waiter.tell("sync often");
+        assert_eq!(waiter.answer(), "ok true", "it has the thread");
+        let mut holder = stage.after("sync bounded acquire");
+        waiter.tell(&format!("{fork}sync bounded acquire"));
+        wait_until("it waits", || {
+            let seen = stage.namespace.inspect("bounded").unwrap();
+            seen.visits.iter().any(|v| v.activity == Activity::Waiting)
+        });
+        holder.kill();
+        assert_eq!(waiter.answer(), "ok", "{fork}");
+    }
+}
+
 #[test]
 fn a_waiting_writer_that_is_killed_keeps_no_reader_out() {
     let stage = Stage::new();

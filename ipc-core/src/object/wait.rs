@@ -47,7 +47,9 @@
 use core::sync::atomic::{AtomicU32 as LocalU32, Ordering};
 use std::time::Duration;
 
-use super::seat::Notes;
+use super::seat::{Note, Notes};
+#[cfg(not(loom))]
+use crate::os::alarm;
 use crate::{
     os::{clock, futex, process},
     prim::{self, AtomicU32, Relaxed},
@@ -158,6 +160,17 @@ impl WaitWord {
 
     fn sleep(&self, announced: Announced, until_ns: u64) {
         futex::wait(&self.0, announced.0, until_ns); // W2
+    }
+
+    /// Sleeps until it is woken, or roused to look for the dead. Whether the latter; `None` if it may not sleep so.
+    #[cfg(not(loom))]
+    fn sleep_untimed(&self, announced: Announced) -> Option<bool> {
+        alarm::sleep(&self.0, announced.0) // W2
+    }
+
+    #[cfg(loom)]
+    fn sleep_untimed(&self, _announced: Announced) -> Option<bool> {
+        None
     }
 
     /// Sleeps so shortly that a wake may be missing.
@@ -276,10 +289,9 @@ impl<'w> Waiting<'w> {
         {
             return done;
         }
-        let note = self.notes.begin();
+        let mut watch = Watch::new(self.notes.begin());
         let mut word = self.word;
         let mut last: Option<(&WaitWord, Announced)> = None;
-        let mut next_look = None;
         let mut nap = Nap::default();
         loop {
             let again = last.filter(|(there, _)| core::ptr::eq(*there, word));
@@ -294,37 +306,34 @@ impl<'w> Waiting<'w> {
                 Attempt::Blocked(other) => (other, true),
                 Attempt::Unsettled(other) => (other, false),
             };
-            // Some milliseconds do not matter to when one begins to look for the dead. (They do to when that is due: the kernel, whose
-            // clock is exact, would wake us again and again until ours has come so far.)
-            let is_first = next_look.is_none();
-            let now = if is_first && is_settled && self.deadline.is_never() {
-                clock::coarse_ns()
-            } else {
-                clock::monotonic_ns()
-            };
-            if self.deadline.is_over(now) {
-                return None;
-            }
-            if !core::ptr::eq(other, word) {
-                word = other; // it waits for something else by now: announce there
-                continue;
-            }
-            // Not only when nobody woke us: a stream of wakes must not hide a death.
-            if next_look.is_some_and(|at| now >= at) {
-                next_look = None;
-                if let Some(failure) = look() {
+            let is_elsewhere = !core::ptr::eq(other, word);
+            let begins = is_settled && !is_elsewhere && self.deadline.is_never() && watch.is_new();
+            if !(begins && watch.begin_asleep(|| word.sleep_untimed(announced))) {
+                // Some milliseconds do not matter to when one begins to look for the dead. (They do to when that is due: the
+                // kernel, whose clock is exact, would wake us again and again until ours has come so far.)
+                let now = if begins {
+                    clock::coarse_ns()
+                } else {
+                    clock::monotonic_ns()
+                };
+                if self.deadline.is_over(now) {
+                    return None;
+                }
+                if is_elsewhere {
+                    word = other; // it waits for something else by now: announce there
+                    continue;
+                }
+                if watch.is_due(now)
+                    && let Some(failure) = look()
+                {
                     return Some(failure);
                 }
-            }
-            if is_first {
-                note.stamp(now);
-            }
-            let watch = *next_look.get_or_insert(now.saturating_add(WATCH_NS));
-            let until = watch.min(self.deadline.0);
-            if is_settled {
-                word.sleep(announced, until);
-            } else {
-                word.nap(announced, until.min(now.saturating_add(nap.next())));
+                let until = watch.next(now).min(self.deadline.0);
+                if is_settled {
+                    word.sleep(announced, until);
+                } else {
+                    word.nap(announced, until.min(now.saturating_add(nap.next())));
+                }
             }
             word = match attempt() {
                 Attempt::Done(value) => return Some(value),
@@ -377,6 +386,67 @@ impl<'w> Waiting<'w> {
             self.patience.learn(false);
         }
         None
+    }
+}
+
+/// When a sleeper looks for the dead. Not only when nobody wakes it: a stream of wakes must not hide a death.
+#[derive(Debug)]
+struct Watch<'a> {
+    note: Note<'a>,
+    state: WatchState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WatchState {
+    New,
+    /// Has slept once, without a look at the clock.
+    Begun {
+        is_roused: bool,
+    },
+    /// Is due at a time on the monotonic clock.
+    At(u64),
+}
+
+impl<'a> Watch<'a> {
+    fn new(note: Note<'a>) -> Self {
+        Self {
+            note,
+            state: WatchState::New,
+        }
+    }
+
+    fn is_new(&self) -> bool {
+        self.state == WatchState::New
+    }
+
+    /// The first sleep, if `sleep` can do it. Whether it could.
+    fn begin_asleep(&mut self, sleep: impl FnOnce() -> Option<bool>) -> bool {
+        let slept = sleep();
+        if let Some(is_roused) = slept {
+            self.state = WatchState::Begun { is_roused };
+        }
+        slept.is_some()
+    }
+
+    fn is_due(&self, now: u64) -> bool {
+        match self.state {
+            WatchState::New => false,
+            WatchState::Begun { is_roused } => is_roused,
+            WatchState::At(time) => now >= time,
+        }
+    }
+
+    /// When it is due after now.
+    fn next(&mut self, now: u64) -> u64 {
+        let next = match self.state {
+            WatchState::At(time) if now < time => time,
+            _ => now.saturating_add(WATCH_NS),
+        };
+        if !matches!(self.state, WatchState::At(_)) {
+            self.note.stamp(now);
+        }
+        self.state = WatchState::At(next);
+        next
     }
 }
 

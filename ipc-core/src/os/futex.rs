@@ -32,6 +32,38 @@ mod kernel {
         };
     }
 
+    /// As [`wait`], without a limit. [`wake_bits`] with one of these bits ends it, too.
+    pub(crate) fn wait_untimed(word: &AtomicU32, expected: u32, bits: u32) {
+        // SAFETY: the kernel only compares `word`, which outlives the call.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAIT_BITSET,
+                expected,
+                ptr::null::<libc::timespec>(),
+                ptr::null::<u32>(),
+                bits,
+            )
+        };
+    }
+
+    /// Wakes everybody who sleeps on the word at this address with one of these bits. There may be nothing at the address.
+    pub(crate) fn wake_bits(word: *const AtomicU32, bits: u32) {
+        // SAFETY: FUTEX_WAKE_BITSET reads nothing through the pointer; it only names the futex.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word,
+                libc::FUTEX_WAKE_BITSET,
+                i32::MAX,
+                ptr::null::<libc::timespec>(),
+                ptr::null::<u32>(),
+                bits,
+            )
+        };
+    }
+
     /// As [`wait`], for a sleep that perhaps no wake ends: the models end it by themselves.
     pub(crate) fn nap(word: &AtomicU32, expected: u32, deadline_ns: u64) {
         wait(word, expected, deadline_ns);
@@ -131,6 +163,6 @@ mod model {
 }
 
 #[cfg(not(loom))]
-pub(crate) use kernel::{add_one_and_wake_all, nap, wait, wake};
+pub(crate) use kernel::{add_one_and_wake_all, nap, wait, wait_untimed, wake, wake_bits};
 #[cfg(loom)]
 pub(crate) use model::{add_one_and_wake_all, nap, wait, wake};

@@ -1,5 +1,7 @@
 //! The only place that talks to the kernel. Safe functions out, none of our types in.
 
+#[cfg(not(loom))]
+pub(crate) mod alarm;
 pub(crate) mod clock;
 pub(crate) mod copy;
 pub(crate) mod file;

@@ -25,8 +25,8 @@ use crate::{
         seat::{Notes, Seat, SeatCtl, Seats, Visitor},
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
-    os::process,
-    prim::{AtomicU32, AtomicU64},
+    os::{clock, process},
+    prim::{AtomicU32, AtomicU64, Relaxed},
     region::{CacheLine, Fresh, One, OutOfBounds, Region, Shared, Span, identity::Facts},
 };
 
@@ -149,6 +149,10 @@ pub(super) fn place(
 ) -> Result<(), OutOfBounds> {
     let at = plan(geometry, participants).ok_or(OutOfBounds)?;
     fresh.place::<CacheLine<Head>>(at.head, 1)?;
+    if geometry.is_timed {
+        let head: One<CacheLine<Head>> = fresh.region().one(at.head)?;
+        head.0.since.store(clock::coarse_ns(), Relaxed); // never 0: see `Head::date`
+    }
     fresh.place::<Seat>(at.seats, geometry.seats())?;
     fresh.place::<AtomicU64>(at.value, 2 * geometry.value_words())
 }
@@ -250,8 +254,6 @@ pub(crate) struct Station<M> {
     pub(super) member: Membership,
     /// As the mechanism has it, one step nearer.
     head: One<CacheLine<Head>>,
-    /// The same.
-    pub(super) is_timed: bool,
     pub(super) mechanism: Arc<M>,
     patience: Patience,
     strategy: WaitStrategy,
@@ -262,7 +264,6 @@ impl<M: Mechanism> Station<M> {
         Self {
             member: Membership::new(object),
             head: mechanism.frame().head.clone(),
-            is_timed: mechanism.frame().geometry.is_timed,
             mechanism,
             patience: Patience::new(),
             strategy,

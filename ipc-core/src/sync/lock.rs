@@ -109,7 +109,10 @@ impl Station<LockCore> {
         let process = Process::this();
         let me = self.member.place_of(process).map_err(|e| *e)?;
         match self.head().try_hold_in(me, process) {
-            Some(held) => Ok(Some(self.timed(held))),
+            Some(held) => {
+                self.head().date(|| self.is_timed());
+                Ok(Some(held))
+            }
             None => self.wait_to_hold(me, deadline),
         }
     }
@@ -136,13 +139,8 @@ impl Station<LockCore> {
         })
     }
 
-    /// What was just taken, written down if that is wanted.
-    #[inline(always)]
-    fn timed(&self, held: Held) -> Held {
-        if self.is_timed {
-            self.head().stamp();
-        }
-        held
+    fn is_timed(&self) -> bool {
+        self.mechanism.frame.geometry.is_timed
     }
 
     /// Takes the word if that is possible now.
@@ -153,7 +151,10 @@ impl Station<LockCore> {
         let held = head
             .try_hold(me)
             .or_else(|| self.again(|| head.try_hold(me)));
-        Ok(held.map(|held| self.timed(held)))
+        if self.is_timed() {
+            head.stamp();
+        }
+        Ok(held)
     }
 
     /// Frees the word. The caller has made sure that this is no forked child of its holder.

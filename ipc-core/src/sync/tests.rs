@@ -106,6 +106,27 @@ fn a_mark_stays_until_somebody_says_that_all_is_well() {
 }
 
 #[test]
+fn a_timed_lock_says_since_when_it_is_held_though_nobody_waits() {
+    let place = Place::new("timed");
+    let lock = Lock::options().timed().namespace(&place.0);
+    let timed = lock.create("timed").unwrap();
+    let other = Lock::options().namespace(&place.0).create("other").unwrap();
+    let since = |name: &str| place.0.inspect(name).unwrap().visits[0].since_unix_ns;
+    let mut last = 0;
+    for acquire in [
+        |lock: &Lock| lock.acquire().unwrap(),
+        |lock: &Lock| lock.try_acquire().unwrap(),
+    ] as [for<'a> fn(&'a Lock) -> LockGuard<'a>; 2]
+    {
+        let (_one, _two) = (acquire(&timed), acquire(&other));
+        assert_eq!(since("other"), 0);
+        assert!(since("timed") > last);
+        last = since("timed");
+        thread::sleep(SHORT); // the clock may be some milliseconds behind
+    }
+}
+
+#[test]
 fn a_recursive_lock_counts_for_each_thread() {
     let place = Place::new("rlock");
     let lock = RLock::options().namespace(&place.0).anonymous().unwrap();

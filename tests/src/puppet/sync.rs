@@ -7,11 +7,12 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::Debug;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
 use ipc_core::{
@@ -20,6 +21,9 @@ use ipc_core::{
 };
 
 use crate::corruption::sync::endure;
+
+/// Enough for the thread to come, though not every acquisition sleeps.
+const MANY_SLEEPS: u32 = 20_000;
 
 /// A handle that lives as long as the process.
 type Handle<T> = OnceLock<&'static T>;
@@ -116,6 +120,34 @@ fn number_in(file: &File) -> io::Result<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
+/// Sleeps so often that this process gets a thread that looks after its sleepers.
+fn sleep_often() -> Answer {
+    let semaphore = || {
+        let options = Semaphore::options(0).wait(WaitStrategy::Sleep);
+        options.anonymous()
+    };
+    let (there, back) = (semaphore()?, semaphore()?);
+    let pass = |from: &Semaphore, to: &Semaphore| -> ipc_core::Result<()> {
+        for _ in 0..MANY_SLEEPS {
+            from.acquire()?.forget();
+            to.release(1).expect("it has room");
+        }
+        Ok(())
+    };
+    there.release(1)?;
+    thread::scope(|scope| {
+        let other = scope.spawn(|| pass(&there, &back));
+        pass(&back, &there)?;
+        other.join().expect("it does not panic")
+    })?;
+    let mut threads = Vec::new();
+    for thread in fs::read_dir("/proc/self/task")? {
+        threads.push(fs::read_to_string(thread?.path().join("comm"))?);
+    }
+    let has_alarm = threads.iter().any(|name| name.trim() == "ipc-alarm");
+    Ok(has_alarm.to_string())
+}
+
 impl SyncUser {
     fn obey(&mut self, namespace: &Namespace, line: &str) -> Answer {
         let words: Vec<&str> = line.split(' ').collect();
@@ -130,6 +162,7 @@ impl SyncUser {
                 self.held.remove(at.ok_or("nothing is held")?);
                 return Ok(String::new());
             }
+            "often" => return sleep_often(),
             "endure" => {
                 let [_, kind, name, ..] = words[..] else {
                     return Err("endure what?".into());
