@@ -4,11 +4,13 @@
 //! exits with 1 when a weakening goes unnoticed (or when one listed in [`UNSEEN`] is noticed after all), else with 0.
 
 use std::{
+    collections::HashMap,
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Output},
+    process::{Command, ExitCode},
     sync::Mutex,
     thread,
+    time::{Duration, Instant},
 };
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
@@ -110,15 +112,15 @@ fn main() -> ExitCode {
             let models = &models;
             s.spawn(move || {
                 let lab = Lab::new(workspace, &target.join(format!("mutate-{worker}")));
-                for models in models {
-                    let fail = lab.models_fail(models);
-                    assert!(!fail, "{models} fails without any mutation");
-                }
+                let models: HashMap<&str, Vec<String>> = models
+                    .iter()
+                    .map(|&group| (group, lab.models(group)))
+                    .collect();
                 loop {
                     let Some(mutation) = next.lock().expect("no panic holds it").next() else {
                         break;
                     };
-                    let was_seen = lab.tries(mutation);
+                    let was_seen = lab.tries(mutation, &models[mutation.models]);
                     let verdict = match (was_seen, mutation.is_listed()) {
                         (true, false) => "seen",
                         (false, true) => "unseen, as listed",
@@ -204,8 +206,27 @@ impl Lab {
         }
     }
 
-    /// Whether the models notice the mutation.
-    fn tries(&self, mutation: &Mutation) -> bool {
+    /// The models whose names start so, none of which may fail: those first that take the least time.
+    fn models(&self, group: &str) -> Vec<String> {
+        let program = self.build();
+        let list = Command::new(&program).args(["--list", group]).output();
+        let list = list.expect("the models run").stdout;
+        let names = String::from_utf8_lossy(&list);
+        let names = names.lines().filter_map(|l| l.strip_suffix(": test"));
+        let mut models: Vec<(Duration, String)> = names
+            .map(|model| {
+                let begin = Instant::now();
+                assert!(passes(&program, model), "{model} fails without a mutation");
+                (begin.elapsed(), model.to_owned())
+            })
+            .collect();
+        assert!(!models.is_empty(), "no models found");
+        models.sort();
+        models.into_iter().map(|(_, model)| model).collect()
+    }
+
+    /// Whether one of the models notices the mutation.
+    fn tries(&self, mutation: &Mutation, models: &[String]) -> bool {
         let path = self.dir.join("ipc-core/src").join(mutation.file);
         let original = read(&path);
         let lines: Vec<String> = original
@@ -220,39 +241,35 @@ impl Lab {
             })
             .collect();
         fs::write(&path, lines.join("\n") + "\n").expect("write the mutation");
-        let was_seen = self.models_fail(mutation.models);
+        let program = self.build();
+        let was_seen = models.iter().any(|model| !passes(&program, model));
         fs::write(&path, original).expect("restore the file");
         was_seen
     }
 
-    /// Whether one of the models whose names start so fails; stops at the first.
-    fn models_fail(&self, models: &str) -> bool {
-        assert!(
-            self.cargo(&["--no-run"]).status.success(),
-            "the mutation does not compile"
-        );
-        let list = self.cargo(&["--", "--list", models]).stdout;
-        let list = String::from_utf8_lossy(&list);
-        let models: Vec<&str> = list
-            .lines()
-            .filter_map(|l| l.strip_suffix(": test"))
-            .collect();
-        assert!(!models.is_empty(), "no models found");
-        models
-            .iter()
-            .any(|model| !self.cargo(&["--", "--exact", model]).status.success())
-    }
-
-    fn cargo(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO"))
+    /// The program that holds the models.
+    fn build(&self) -> PathBuf {
+        let built = Command::new(env!("CARGO"))
             .current_dir(&self.dir)
             .env("CARGO_TARGET_DIR", self.dir.join("target"))
+            .env("CARGO_INCREMENTAL", "1") // each build differs from the last in one line
             .env("RUSTFLAGS", "--cfg loom")
             .args(["test", "--release", "--offline", "-p", "ipc-core", "--lib"])
-            .args(arguments)
+            .arg("--no-run")
             .output()
-            .expect("cargo runs")
+            .expect("cargo runs");
+        let said = String::from_utf8_lossy(&built.stderr);
+        assert!(built.status.success(), "it does not compile:\n{said}");
+        let program = said
+            .split_once("Executable unittests src/lib.rs (")
+            .and_then(|(_, rest)| rest.split_once(')'));
+        self.dir.join(program.expect("cargo names the program").0)
     }
+}
+
+fn passes(program: &Path, model: &str) -> bool {
+    let ended = Command::new(program).args(["--exact", model]).output();
+    ended.expect("a model runs").status.success()
 }
 
 fn copy(from: &Path, to: &Path) {
