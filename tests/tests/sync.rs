@@ -3,6 +3,7 @@
 //! Bounds are generous, for busy machines; what is promised is about 100 ms behind the kernel's exit.
 
 use std::fs;
+use std::time::Duration;
 
 use ipc_core::{
     Activity, Barrier, BoundedSemaphore, Bytes, Condition, Event, Lock, Namespace, Queue, RLock,
@@ -320,6 +321,17 @@ fn a_sleeper_gets_the_permit_of_a_killed_holder() {
         "sync bounded acquire",
         "ok",
     );
+}
+
+#[test]
+fn who_waits_shortly_again_and_again_gets_the_lock_of_a_killed_holder() {
+    for patience in [Duration::ZERO, Duration::from_millis(20)] {
+        let stage = Stage::new();
+        stage.after("sync lock acquire").kill();
+        wait_until("it is free", || {
+            stage.lock.acquire_timeout(patience).is_ok()
+        });
+    }
 }
 
 /// One that sleeps so often that its sleeps have no limit, and a forked child of such a process, which has no thread that looks

@@ -317,7 +317,7 @@ impl<'w> Waiting<'w> {
                     clock::monotonic_ns()
                 };
                 if self.deadline.is_over(now) {
-                    return None;
+                    return last_try(attempt, look);
                 }
                 if is_elsewhere {
                     word = other; // it waits for something else by now: announce there
@@ -370,7 +370,7 @@ impl<'w> Waiting<'w> {
             if is_endless && backoff.is_time_for_the_clock() {
                 let now = clock::monotonic_ns();
                 if self.deadline.is_over(now) {
-                    return Some(None);
+                    return Some(last_try(attempt, look));
                 }
                 if watch == 0 {
                     watch = now + WATCH_NS;
@@ -386,6 +386,21 @@ impl<'w> Waiting<'w> {
             self.patience.learn(false);
         }
         None
+    }
+}
+
+/// For who gives up: somebody who waits again and again, each time for less than [`WATCH_NS`], would never find the dead else.
+#[cold]
+fn last_try<'w, R>(
+    mut attempt: impl FnMut() -> Attempt<'w, R>,
+    mut look: impl FnMut() -> Option<R>,
+) -> Option<R> {
+    if let Some(failure) = look() {
+        return Some(failure);
+    }
+    match attempt() {
+        Attempt::Done(value) => Some(value),
+        Attempt::Blocked(_) | Attempt::Unsettled(_) => None,
     }
 }
 
