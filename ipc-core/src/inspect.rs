@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    channel::queue::options,
+    channel::{ordered, pipe::options as pipe, queue::container},
     error::{Error, Result},
     object::{
         Kind, Namespace,
@@ -58,7 +58,7 @@ macro_rules! primitive {
                 type $mechanism = BarrierCore;
                 Some($body)
             }
-            Kind::Queue | Kind::Unknown(_) => None,
+            _ => None,
         }
     };
 }
@@ -93,7 +93,7 @@ pub struct Inspection {
     pub mode: u32,
     /// Who is attached, and who died attached and was not swept yet.
     pub participants: Vec<Participant>,
-    /// What only a queue has.
+    /// What only a queue has, of whatever order.
     pub queue: Option<QueueStat>,
     /// In what state it is, in words; empty for a queue.
     pub state: String,
@@ -165,7 +165,8 @@ pub struct QueueStat {
     pub is_closed: bool,
     /// Puts since its creation, those that failed half-way included.
     pub puts: u64,
-    /// Messages whose consumer died and that wait to be delivered again; part of `len`.
+    /// Messages whose consumer died and that wait to be delivered again; part of `len`. 0 in a queue that has another order than
+    /// first in, first out: there such messages are where they were.
     pub orphans: u64,
     /// Whether somebody may be asleep in a get.
     pub has_sleeping_gets: bool,
@@ -190,6 +191,7 @@ impl Namespace {
         let kind = Kind::from(facts.kind);
         let queue = match kind {
             Kind::Queue => Some(queue_stat(&label, &region, &facts)?),
+            Kind::LifoQueue | Kind::PriorityQueue => Some(ordered_stat(&label, &region, &facts)?),
             _ => None,
         };
         let looked = primitive!(kind, M => {
@@ -200,6 +202,13 @@ impl Namespace {
             Some(looked) => looked,
             None if kind == Kind::Queue => {
                 (String::new(), queue_visitors(&label, &region, &facts)?)
+            }
+            None if kind == Kind::Pipe => {
+                let core = pipe::build(&region, &facts).map_err(|d| d.of(&label))?;
+                (core.describe(), core.visitors())
+            }
+            None if matches!(kind, Kind::LifoQueue | Kind::PriorityQueue) => {
+                (String::new(), ordered_visitors(&label, &region, &facts)?)
             }
             None => Default::default(),
         };
@@ -250,7 +259,11 @@ impl Namespace {
             Object::open(&path, species, &frame::build::<M>)?.0.sweep()
         });
         match inspection.kind {
-            Kind::Queue => Object::open(&path, species, &options::build)?.0.sweep(),
+            Kind::Queue => Object::open(&path, species, &container::build)?.0.sweep(),
+            Kind::Pipe => Object::open(&path, species, &pipe::build)?.0.sweep(),
+            Kind::LifoQueue | Kind::PriorityQueue => {
+                Object::open(&path, species, &ordered::build)?.0.sweep()
+            }
             _ if let Some(swept) = swept => swept,
             _ => Err(Error::WrongKind {
                 object: path.to_string_lossy().into_owned(),
@@ -288,7 +301,7 @@ fn corrupt(label: &str, what: &'static str) -> Error {
 }
 
 fn queue_visitors(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Vec<Visitor>> {
-    let ring = options::build(region, facts).map_err(|damage| damage.of(label))?;
+    let ring = container::build(region, facts).map_err(|damage| damage.of(label))?;
     Ok(ring
         .holders()
         .chain(ring.notes.visitors(|_| true))
@@ -296,7 +309,7 @@ fn queue_visitors(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Ve
 }
 
 fn queue_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<QueueStat> {
-    let ring = options::build(region, facts).map_err(|damage| damage.of(label))?;
+    let ring = container::build(region, facts).map_err(|damage| damage.of(label))?;
     let geometry = ring.geometry();
     let gate = ring.gate();
     Ok(QueueStat {
@@ -308,6 +321,32 @@ fn queue_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<QueueS
         is_closed: ring.is_closed(),
         puts: ring.claimed(),
         orphans: ring.orphans() as u64,
+        has_sleeping_gets: gate.items.has_sleepers(),
+        has_sleeping_puts: gate.space.has_sleepers() || gate.blocks.has_sleepers(),
+    })
+}
+
+fn ordered_visitors(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Vec<Visitor>> {
+    let pile = ordered::build(region, facts).map_err(|damage| damage.of(label))?;
+    Ok(pile
+        .holders()
+        .chain(pile.notes.visitors(|_| true))
+        .collect())
+}
+
+fn ordered_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<QueueStat> {
+    let pile = ordered::build(region, facts).map_err(|damage| damage.of(label))?;
+    let geometry = pile.geometry();
+    let gate = pile.gate();
+    Ok(QueueStat {
+        capacity: geometry.capacity as u64,
+        len: pile.len() as u64,
+        inline_bytes: geometry.inline_bytes as u64,
+        memory: geometry.slab.bytes() as u64,
+        memory_used: pile.memory_used() as u64,
+        is_closed: pile.is_closed(),
+        puts: pile.puts(),
+        orphans: 0, // they are where they were
         has_sleeping_gets: gate.items.has_sleepers(),
         has_sleeping_puts: gate.space.has_sleepers() || gate.blocks.has_sleepers(),
     })

@@ -37,10 +37,16 @@ mod channel;
 
 mod inspect;
 
-pub use channel::queue::{
-    GetError, GetTimeoutError, Iter, PutError, PutManyError, PutTimeoutError, Queue, QueueOptions,
-    TryGetError, TryPutError,
+pub use channel::errors::{
+    GetError, GetTimeoutError, PutError, PutManyError, PutTimeoutError, TryGetError, TryPutError,
 };
+pub use channel::options::QueueOptions;
+pub use channel::ordered::{LifoIter, LifoQueue, PriorityIter, PriorityQueue};
+pub use channel::pipe::{
+    Connection, Messages, Pipe, PipeOptions, Receiver, RecvError, RecvTimeoutError, SendError,
+    SendManyError, SendTimeoutError, Sender, TakeError, TryRecvError, TrySendError, pipe, simplex,
+};
+pub use channel::queue::{Iter, Queue};
 pub use error::{Error, ErrorKind, Result};
 pub use inspect::{Inspection, Participant, ParticipantState, QueueStat, Visit};
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};

@@ -8,7 +8,7 @@ use std::{
 
 use ipc_core::{
     AcquireTimeoutError, BarrierError, ErrorKind, GetError, GetTimeoutError, PutTimeoutError,
-    TryAcquireError, TryGetError, TryPutError,
+    RecvError, SendTimeoutError, TakeError, TryAcquireError, TryGetError, TryPutError,
 };
 
 /// What the shell sees in `$?`. A signal adds 128 to its number, as in every shell.
@@ -44,6 +44,8 @@ pub(crate) enum Failure {
     WouldBlock(&'static str),
     #[error("{0}")]
     Closed(&'static str),
+    #[error("{0}")]
+    InUse(String),
     #[error("stopped by {}", signal_hook::low_level::signal_name(*.0).unwrap_or("a signal"))]
     Signal(i32),
     /// Whoever read our output went away, which is how `| head` says that it has enough.
@@ -110,7 +112,7 @@ impl Failure {
         match self {
             Self::Object(e) => of_kind(e.kind()),
             Self::Timeout(_) => code::TIMEOUT,
-            Self::WouldBlock(_) => code::WOULD_BLOCK,
+            Self::WouldBlock(_) | Self::InUse(_) => code::WOULD_BLOCK,
             Self::Closed(_) => code::CLOSED,
             Self::Signal(number) => of_signal(*number),
             Self::BrokenPipe => code::OK,
@@ -228,6 +230,40 @@ impl<T> From<PutTimeoutError<T>> for Failure {
             PutTimeoutError::Timeout(_) => Self::Timeout("no room came free in the queue"),
             PutTimeoutError::Closed(_) => Self::Closed("the queue is closed"),
             PutTimeoutError::Failed { error, .. } => error.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<TakeError> for Failure {
+    fn from(e: TakeError) -> Self {
+        match e {
+            TakeError::InUse { .. } => Self::InUse(e.to_string()),
+            TakeError::NoSuchEnd { .. } => Self::WrongKind(e.to_string()),
+            TakeError::Failed(e) => e.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl<T> From<SendTimeoutError<T>> for Failure {
+    fn from(e: SendTimeoutError<T>) -> Self {
+        match e {
+            SendTimeoutError::Timeout(_) => Self::Timeout("no room came free in the pipe"),
+            SendTimeoutError::BrokenPipe(_) => Self::Closed("nobody receives any more"),
+            SendTimeoutError::InUse { .. } => Self::InUse(e.to_string()),
+            SendTimeoutError::Failed { error, .. } => error.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<RecvError> for Failure {
+    fn from(e: RecvError) -> Self {
+        match e {
+            RecvError::EndOfFile => Self::Closed("nobody sends any more"),
+            RecvError::InUse { .. } => Self::InUse(e.to_string()),
+            RecvError::Failed(e) => e.into(),
             other => Self::Other(other.to_string()),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Reading path: `args` (what can be asked) → `command` (one file a verb) → `snapshot` (what `ipc-core` says, as plain
 //! data) → `output` (how it is shown). `exit` is the one place that knows exit codes. What moves messages stands below
-//! `command`: `framing` (bytes ⇄ messages), `outlet` (standard output that loses nothing), `signals` (Ctrl-C); `proc` is
+//! `command`: `framing` (bytes ⇄ messages), `inlet` (standard input), `outlet` (standard output that loses nothing), `signals` (Ctrl-C); `proc` is
 //! what the kernel says about processes.
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ mod args;
 mod command;
 mod exit;
 mod framing;
+mod inlet;
 mod outlet;
 mod output;
 mod proc;

@@ -2,6 +2,8 @@
 //!
 //! An answer begins with `ok` or `err`. A puppet that is dropped is killed.
 
+pub mod ordered;
+pub mod pipe;
 pub mod sync;
 
 use std::ffi::OsString;

@@ -5,7 +5,8 @@
 //! (what must be true in the end). Then the scenarios: `conservation` (one act in one setting) and their list, `queue`;
 //! `birth` and `visit` (from create to unlink); `slot_reuse` (a sweeper that comes too late).
 //!
-//! Then those of the synchronisation objects: `sync`, with `sleeper` (processes asleep).
+//! Then those of the queues in another order: `ordered`; of the pipe: `pipe`; and of the synchronisation objects: `sync`, with
+//! `sleeper` (processes asleep).
 
 mod act;
 mod aftermath;
@@ -13,6 +14,8 @@ mod birth;
 mod conservation;
 mod message;
 mod oracle;
+mod ordered;
+mod pipe;
 mod queue;
 mod sleeper;
 mod slot_reuse;
@@ -44,6 +47,8 @@ pub fn all() -> Vec<Entry> {
         .chain(births.map(Entry::new))
         .chain(visit::visits().into_iter().map(Entry::new))
         .chain(slot_reuse::newcomers().into_iter().map(Entry::new))
+        .chain(ordered::all())
+        .chain(pipe::all().into_iter().map(Entry::new))
         .chain(sync::all())
         .collect()
 }

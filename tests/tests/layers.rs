@@ -17,11 +17,15 @@ const LAYERS: [&str; 13] = [
     "process", "wait_set", "inspect",
 ];
 
-/// Files outside `os/` and `region/` that may allow unsafe code: `message` and the queue's face write a received value
+/// Files outside `os/` and `region/` that may allow unsafe code: `message` and the queues write a received value
 /// where it is to stay, the users of `raw_sync` bring bare memory, the others implement `Shared` for a structure of their own.
-const UNSAFE: [&str; 8] = [
+const UNSAFE: [&str; 12] = [
+    "channel/pipe/lane.rs",
+    "channel/pipe/receiver.rs",
+    "channel/pipe/role.rs",
+    "channel/gate.rs",
+    "channel/ordered/inner.rs",
     "channel/queue/mod.rs",
-    "channel/queue/ring.rs",
     "message/mod.rs",
     "object/participant.rs",
     "object/seat.rs",

@@ -133,6 +133,28 @@ fn trials_of(scenarios: &str, campaign: &str) -> usize {
     lines.iter().map(|line| line.trials).sum()
 }
 
+#[test]
+fn pipes_survive_a_kill_and_a_stop_at_each_state_of_each_operation() {
+    let (killed, stopped) = (trials_of("pipe/", "kill"), trials_of("pipe/", "stop"));
+    assert!(
+        killed > 100 && stopped > 80,
+        "{killed} and {stopped} trials"
+    );
+}
+
+#[test]
+fn pipes_survive_a_repairer_that_is_killed_too() {
+    if is_at_leisure() {
+        let trials = trials_of("pipe/", "nested");
+        assert!(trials > 300, "{trials} trials");
+        return;
+    }
+    for scenario in ["pipe/send-into-empty", "pipe/close-sender"] {
+        let lines = lines_of(scenario, &["--campaign", "nested"]);
+        assert!(lines.iter().all(|line| line.trials > 15), "{lines:?}");
+    }
+}
+
 fn queue_holds(campaign: &str) -> usize {
     trials_of("queue/", campaign)
 }
@@ -190,6 +212,31 @@ fn synchronisation_objects_survive_a_repairer_that_is_killed_too() {
     ] {
         let lines = lines_of(scenario, &["--campaign", "nested"]);
         assert!(lines.iter().all(|line| line.trials > 20), "{lines:?}");
+    }
+}
+
+#[test]
+fn lifo_and_priority_queues_survive_a_kill_at_each_state_of_each_operation() {
+    let trials = trials_of("lifo/", "kill") + trials_of("priority/", "kill");
+    assert!(trials > 500, "{trials} trials");
+}
+
+#[test]
+fn lifo_and_priority_queues_survive_a_stop_at_each_state_of_each_operation() {
+    let trials = trials_of("lifo/", "stop") + trials_of("priority/", "stop");
+    assert!(trials > 400, "{trials} trials");
+}
+
+#[test]
+fn lifo_and_priority_queues_survive_a_repairer_that_is_killed_too() {
+    if is_at_leisure() {
+        let trials = trials_of("lifo/", "nested") + trials_of("priority/", "nested");
+        assert!(trials > 3_000, "{trials} trials");
+        return;
+    }
+    for scenario in ["lifo/get-last", "priority/put-into-empty"] {
+        let lines = lines_of(scenario, &["--campaign", "nested"]);
+        assert!(lines.iter().all(|line| line.trials > 30), "{lines:?}");
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod floors;
 mod peers;
+mod pipe;
 mod queue;
 mod suite;
 mod sync;
@@ -46,6 +47,7 @@ fn main() {
     floors::round_trips(&mut suite);
     peers::round_trips(&mut suite);
     queue::round_trips(&mut suite);
+    pipe::round_trips(&mut suite);
 
     floors::one_to_one(&mut suite);
     peers::one_to_one(&mut suite);
@@ -56,6 +58,9 @@ fn main() {
     queue::batches(&mut suite);
     peers::alone(&mut suite);
     queue::alone(&mut suite);
+
+    pipe::one_by_one(&mut suite);
+    pipe::batches(&mut suite);
 
     floors::streams(&mut suite);
     peers::streams(&mut suite);

@@ -1,3 +1,11 @@
 //! Ways to hand messages from one process to another.
 
+mod contents;
+pub(crate) mod errors;
+mod gate;
+pub(crate) mod geometry;
+pub(crate) mod options;
+pub(crate) mod ordered;
+pub(crate) mod pipe;
 pub(crate) mod queue;
+mod target;

@@ -24,12 +24,18 @@ pub enum Kind {
     Condition,
     /// A [`crate::Barrier`].
     Barrier,
+    /// A [`crate::LifoQueue`].
+    LifoQueue,
+    /// A [`crate::PriorityQueue`].
+    PriorityQueue,
+    /// A [`crate::Pipe`].
+    Pipe,
     /// One that this version of the library does not know.
     Unknown(u32),
 }
 
 /// Number in the object's header, and name, of each kind.
-const KINDS: [(Kind, u32, &str); 9] = [
+const KINDS: [(Kind, u32, &str); 12] = [
     (Kind::Queue, 1, "queue"),
     (Kind::Lock, 2, "lock"),
     (Kind::RLock, 3, "recursive lock"),
@@ -39,6 +45,9 @@ const KINDS: [(Kind, u32, &str); 9] = [
     (Kind::Event, 7, "event"),
     (Kind::Condition, 8, "condition"),
     (Kind::Barrier, 9, "barrier"),
+    (Kind::Pipe, 10, "pipe"),
+    (Kind::LifoQueue, 11, "lifo queue"),
+    (Kind::PriorityQueue, 12, "priority queue"),
 ];
 
 impl Kind {

@@ -385,6 +385,11 @@ impl Object {
         }
     }
 
+    /// The process that `owner_bits` of a claim word names.
+    pub(crate) fn pid_of(&self, owner_bits: u64) -> u32 {
+        self.participants.pid_of(owner_bits)
+    }
+
     /// Set once a peer cut the object's file short while it is in use here. Meaningful while the object lives.
     pub(crate) fn cut_flag(&self) -> &'static AtomicBool {
         self.region.cut_flag()

@@ -390,6 +390,13 @@ impl Participants {
             .collect()
     }
 
+    /// The process that `owner_bits` of a claim word names, as it described itself; 0 if they name nobody.
+    pub(crate) fn pid_of(&self, owner_bits: u64) -> u32 {
+        let slot = usize::try_from(owner_bits.wrapping_sub(1)).ok();
+        let slot = slot.and_then(|slot| self.slots.get(slot));
+        slot.map_or(0, |slot| slot.pid.load(Relaxed))
+    }
+
     /// How many participants are alive.
     pub(crate) fn living(&self) -> u32 {
         self.cards().iter().filter(|c| c.is_alive).count() as u32

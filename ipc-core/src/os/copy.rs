@@ -87,6 +87,13 @@ pub(crate) fn out_to_slice(words: &[AtomicU64], out: &mut [MaybeUninit<u8>]) -> 
     true
 }
 
+/// As [`out_to_slice`], over bytes that are there already.
+pub(crate) fn out_to_bytes(words: &[AtomicU64], out: &mut [u8]) -> bool {
+    // SAFETY: the same bytes; nothing but bytes is ever written to them, so that all stay initialised.
+    let out = unsafe { core::slice::from_raw_parts_mut(out.as_mut_ptr().cast(), out.len()) };
+    out_to_slice(words, out)
+}
+
 /// Lets the processor fetch the cache line of `word` while the caller goes on.
 #[inline(always)]
 pub(crate) fn fetch_ahead(word: &AtomicU64) {

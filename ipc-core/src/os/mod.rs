@@ -8,6 +8,7 @@ pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod map;
+pub(crate) mod membarrier;
 pub(crate) mod process;
 pub(crate) mod sigbus;
 pub(crate) mod token;

@@ -46,7 +46,7 @@ pub(crate) struct Head {
     /// How often its holder holds it; of a condition, how many seats were ever used.
     pub(super) depth: AtomicU32,
     /// What most waiters sleep on.
-    pub(super) main: WaitWord,
+    pub(crate) main: WaitWord,
     /// What those sleep on that wait for something else.
     pub(super) other: WaitWord,
     _reserved: AtomicU32,

@@ -57,15 +57,15 @@ const TURN_SHIFT: u32 = THREAD_SHIFT + THREAD_BITS;
 
 /// The word, read once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Word(u64);
+pub(crate) struct Word(u64);
 
 impl Word {
     #[inline(always)]
-    pub(super) fn is_locked(self) -> bool {
+    pub(crate) fn is_locked(self) -> bool {
         self.0 & LOCKED != 0
     }
 
-    pub(super) fn is_inconsistent(self) -> bool {
+    pub(crate) fn is_inconsistent(self) -> bool {
         self.0 & INCONSISTENT != 0
     }
 
@@ -108,30 +108,30 @@ impl Word {
 
 /// What the holder of a word knows of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Held {
-    pub(super) word: Word,
+pub(crate) struct Held {
+    pub(crate) word: Word,
     /// Whose memory this is to be in. A forked child finds a copy, which holds nothing, whatever slot the child has.
-    pub(super) process: Process,
+    pub(crate) process: Process,
 }
 
 /// What a holder leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Leaving {
+pub(crate) struct Leaving {
     /// The next holder is warned.
-    pub(super) is_inconsistent: bool,
+    pub(crate) is_inconsistent: bool,
     /// The other copy of the value is the valid one from here on.
-    pub(super) has_written: bool,
+    pub(crate) has_written: bool,
 }
 
 impl Head {
     #[inline(always)]
-    pub(super) fn look(&self) -> Word {
+    pub(crate) fn look(&self) -> Word {
         Word(self.word.load(Acquire)) // O2
     }
 
     /// Takes the word if it is free.
     #[inline(always)]
-    pub(super) fn try_hold(&self, me: Owner) -> Option<Held> {
+    pub(crate) fn try_hold(&self, me: Owner) -> Option<Held> {
         let held = self.try_hold_as(me, Process::this(), 0)?;
         self.since.store(0, Relaxed);
         Some(held)
@@ -198,7 +198,7 @@ impl Head {
     /// Frees the word, which the caller holds, and wakes up to `count` of those who wait for it. Whether it was the
     /// caller's.
     #[inline(always)]
-    pub(super) fn release(&self, held: Held, leaving: Leaving, count: u32) -> bool {
+    pub(crate) fn release(&self, held: Held, leaving: Leaving, count: u32) -> bool {
         let second = held.word.0 & SECOND ^ if leaving.has_written { SECOND } else { 0 };
         let inconsistent = if leaving.is_inconsistent {
             INCONSISTENT
@@ -248,7 +248,7 @@ impl Head {
     }
 
     /// Frees the word if the dead held it.
-    pub(super) fn repair_hold(&self, dead: &Dead<'_>) -> Result<(), Damage> {
+    pub(crate) fn repair_hold(&self, dead: &Dead<'_>) -> Result<(), Damage> {
         let seen = self.look(); // O2: before `still`
         if seen.is_locked() && seen.owner_bits() == 0 {
             return Err(Damage("a lock is held by nobody"));
@@ -268,13 +268,13 @@ impl Head {
     }
 
     /// Whether `owner` holds the word.
-    pub(super) fn names(&self, owner: Owner) -> bool {
+    pub(crate) fn names(&self, owner: Owner) -> bool {
         let word = self.look();
         word.is_locked() && word.owner_bits() == owner.bits()
     }
 
     /// Who holds the word.
-    pub(super) fn holder(&self) -> Option<Visitor> {
+    pub(crate) fn holder(&self) -> Option<Visitor> {
         let word = self.look();
         word.is_locked().then(|| Visitor {
             owner_bits: word.owner_bits(),

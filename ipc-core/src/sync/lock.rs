@@ -86,7 +86,7 @@ impl Repair for LockCore {
 /// Tries to take a word that others take and release all the time. Not often: who has just released it is the one that takes
 /// it again at the least cost, and each try takes the line away from it.
 #[cold]
-fn compete(head: &Head, me: Owner) -> Option<Held> {
+pub(crate) fn compete(head: &Head, me: Owner) -> Option<Held> {
     let mut pauses = FIRST_PAUSES;
     for _ in 0..TRIES {
         for _ in 0..pauses {

@@ -9,7 +9,7 @@ pub(crate) mod condition;
 mod errors;
 pub(crate) mod event;
 pub(crate) mod frame;
-mod hold;
+pub(crate) mod hold;
 pub(crate) mod lock;
 mod options;
 #[cfg(feature = "raw-sync")]

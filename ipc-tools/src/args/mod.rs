@@ -2,6 +2,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod objects;
+pub(crate) mod pipe;
 pub(crate) mod queue;
 pub(crate) mod sync;
 pub(crate) mod values;
@@ -24,6 +25,7 @@ Examples:
     ipc queue create jobs --capacity 1024
     seq 1000000 | ipc queue put jobs &
     ipc queue get jobs --count 1000000 | sort -n | tail -1
+    ipc pipe recv log & seq 3 | ipc pipe send log
     ipc lock run deploy -- make install
     ipc ls; ipc who jobs; ipc doctor";
 
@@ -58,6 +60,9 @@ pub(crate) enum Verb {
     /// Create a queue, put messages in, get them out
     #[command(subcommand, visible_alias = "q")]
     Queue(queue::Verb),
+    /// Send messages or a stream of bytes from one process to another
+    #[command(subcommand)]
+    Pipe(pipe::Verb),
     /// Run commands one at a time, or readers beside each other
     #[command(subcommand)]
     Lock(sync::LockVerb),

@@ -1,8 +1,10 @@
 //! Arguments that several verbs take, and how values are spelled.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+
+use crate::signals::SLICE;
 
 /// How messages look on standard input and output. Without a flag: one line a message.
 #[derive(Debug, Clone, Copy, Args)]
@@ -106,6 +108,17 @@ pub(crate) enum Patience {
     Endless,
     For(Duration),
     None,
+}
+
+impl Patience {
+    /// What is left of it since `start`; of an endless one, as long as one may wait at once.
+    pub(crate) fn left(self, start: Instant) -> Duration {
+        match self {
+            Self::Endless => SLICE,
+            Self::For(time) => time.saturating_sub(start.elapsed()),
+            Self::None => Duration::ZERO,
+        }
+    }
 }
 
 impl Wait {

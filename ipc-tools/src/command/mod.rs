@@ -25,6 +25,7 @@ mod get;
 mod ls;
 mod man;
 mod peek;
+mod pipe;
 mod put;
 mod rescue;
 mod rm;
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
     let place = &cli.place;
     match cli.verb {
         Verb::Queue(verb) => run_queue(place, verb),
+        Verb::Pipe(verb) => pipe::run(place, verb),
         Verb::Lock(verb) => sync::lock::run(place, &verb),
         Verb::Sem(verb) => sync::sem::run(place, &verb),
         Verb::Event(verb) => sync::event::run(place, &verb),

@@ -1,13 +1,12 @@
 //! `ipc queue put`: a message is put before the next one is read, and one that was put is counted.
 
 use std::{
-    io::{self, Read},
-    os::{fd::AsFd, unix::ffi::OsStringExt},
+    cell::Cell,
+    os::unix::ffi::OsStringExt,
     time::{Duration, Instant},
 };
 
 use ipc_core::{Bytes, PutTimeoutError, Queue, TryPutError};
-use rustix::event::PollFlags;
 
 use crate::{
     args::{
@@ -16,17 +15,14 @@ use crate::{
         values::{Format, Patience},
     },
     exit::{Failure, Outcome},
-    framing::Splitter,
+    inlet::Inlet,
     signals::{SLICE, Signals},
 };
-
-/// As much of standard input is read at once.
-const PIECE: usize = 64 << 10;
 
 pub(crate) fn run(place: &Place, args: Put) -> Outcome {
     let signals = Signals::watch()?;
     let queue = place.open_queue(&args.name)?;
-    let mut inlet = Inlet {
+    let mut entry = Entry {
         queue: &queue,
         signals: &signals,
         format: args.look.format(),
@@ -34,17 +30,17 @@ pub(crate) fn run(place: &Place, args: Put) -> Outcome {
         put: 0,
     };
     let outcome = if args.messages.is_empty() {
-        inlet.put_stdin()
+        entry.put_stdin()
     } else {
         args.messages
             .into_iter()
-            .try_for_each(|message| inlet.put_record(message.into_vec()))
+            .try_for_each(|message| entry.put_record(message.into_vec()))
     };
-    outcome.map_err(|failure| failure.after(format!("{} message(s) were put", inlet.put)))
+    outcome.map_err(|failure| failure.after(format!("{} message(s) were put", entry.put)))
 }
 
 /// The way into a queue.
-struct Inlet<'a> {
+struct Entry<'a> {
     queue: &'a Queue<Bytes>,
     signals: &'a Signals,
     format: Format,
@@ -53,42 +49,28 @@ struct Inlet<'a> {
     put: u64,
 }
 
-impl Inlet<'_> {
+impl Entry<'_> {
     fn put_stdin(&mut self) -> Outcome {
-        let mut stdin = io::stdin().lock();
-        let mut splitter = Splitter::new(self.format);
-        let mut piece = vec![0; PIECE];
-        // Encodings make a message longer than its bytes, JSON at most sixfold.
-        let longest = self
-            .queue
-            .max_message_bytes()
-            .saturating_mul(6)
-            .saturating_add(PIECE);
-        loop {
-            // Reads return what is there: no line waits for another.
-            self.signals.wait_for(stdin.as_fd(), PollFlags::IN, None)?;
-            match stdin.read(&mut piece) {
-                Ok(0) => break,
-                Ok(length) => splitter.feed(&piece[..length], |record| self.put_record(record))?,
-                // A descriptor that does not block is waited for above.
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
-                    ) => {}
-                Err(e) => return Err(Failure::Input(e)),
-            }
-            if splitter.pending_bytes() > longest {
-                return Err(Failure::Other(format!(
+        let (queue, put) = (self.queue, Cell::new(self.put));
+        let stdin = Inlet {
+            signals: self.signals,
+            format: self.format,
+            most_bytes: queue.max_message_bytes(),
+        };
+        stdin.records(
+            |record| {
+                let outcome = self.put_record(record);
+                put.set(self.put);
+                outcome
+            },
+            || {
+                Failure::Other(format!(
                     "message {} of the input is longer than the {} bytes that the queue takes; create it with more memory",
-                    self.put + 1,
-                    self.queue.max_message_bytes()
-                )));
-            }
-        }
-        splitter
-            .finish()
-            .map_or(Ok(()), |last| self.put_record(last))
+                    put.get() + 1,
+                    queue.max_message_bytes()
+                ))
+            },
+        )
     }
 
     fn put_record(&mut self, record: Vec<u8>) -> Outcome {

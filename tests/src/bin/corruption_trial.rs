@@ -11,8 +11,8 @@ use std::time::Duration;
 use clap::Parser;
 use ipc_core::Bytes;
 use ipc_tests::corruption::snapshot::{Sample, Structured, snapshots};
-use ipc_tests::corruption::sync;
 use ipc_tests::corruption::trial::{Bench, idle_share, run, run_live};
+use ipc_tests::corruption::{ordered, sync};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
@@ -37,6 +37,9 @@ struct Args {
     /// Damage synchronisation objects instead of queues.
     #[arg(long, conflicts_with = "live")]
     sync: bool,
+    /// Damage lifo and priority queues instead of queues.
+    #[arg(long, conflicts_with_all = ["live", "sync"])]
+    ordered: bool,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +67,14 @@ fn trials(args: &Args) -> Result<(), Box<dyn Error>> {
         let all = sync::snapshots(bench.namespace())?;
         for seed in args.first..args.first + args.count {
             sync::run(&mut bench, &all, seed)?;
+        }
+        report(&bench, args);
+        return Ok(());
+    }
+    if args.ordered {
+        let all = ordered::snapshots(bench.namespace())?;
+        for seed in args.first..args.first + args.count {
+            ordered::run(&mut bench, &all, seed)?;
         }
         report(&bench, args);
         return Ok(());

@@ -14,13 +14,24 @@ use std::{
 };
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 15] = [
+const FILES: [(&str, &str); 26] = [
+    ("channel/pipe/role.rs", PIPE),
+    ("channel/pipe/lane.rs", PIPE),
+    ("channel/pipe/writer.rs", PIPE),
+    ("channel/pipe/reader.rs", PIPE),
     ("channel/queue/cell.rs", QUEUE),
     ("channel/queue/ring.rs", QUEUE),
     ("channel/queue/put.rs", QUEUE),
     ("channel/queue/get.rs", QUEUE),
     ("channel/queue/look.rs", QUEUE),
     ("channel/queue/repair.rs", QUEUE),
+    ("channel/ordered/cell.rs", ORDERED),
+    ("channel/ordered/room.rs", ORDERED),
+    ("channel/ordered/pile.rs", ORDERED),
+    ("channel/ordered/put.rs", ORDERED),
+    ("channel/ordered/get.rs", ORDERED),
+    ("channel/ordered/look.rs", ORDERED),
+    ("channel/ordered/repair.rs", ORDERED),
     ("slab/mod.rs", QUEUE),
     ("object/participant.rs", QUEUE),
     ("object/wait.rs", QUEUE),
@@ -31,14 +42,16 @@ const FILES: [(&str, &str); 15] = [
     ("sync/event.rs", "sync::model::event"),
     ("sync/barrier.rs", "sync::model::barrier"),
 ];
+const PIPE: &str = "channel::pipe::model";
 const QUEUE: &str = "channel::queue::model";
+const ORDERED: &str = "channel::ordered::model";
 const SYNC: &str = "sync::model";
 
 /// What the models do not see, and why the ordering is there all the same: file, part of the line, what is weakened.
 const UNSEEN: [(&str, &str, &str); 0] = [];
 
 /// How an ordering is weakened: what is replaced by what.
-const WEAKER: [(&str, &str); 7] = [
+const WEAKER: [(&str, &str); 9] = [
     ("Acquire", "core::sync::atomic::Ordering::Relaxed"),
     ("Release", "core::sync::atomic::Ordering::Relaxed"),
     ("AcqRel", "core::sync::atomic::Ordering::Acquire"),
@@ -46,6 +59,8 @@ const WEAKER: [(&str, &str); 7] = [
     ("prim::full_fence_after_rmw();", ""),
     ("prim::full_fence();", ""),
     ("prim::acquire_fence();", ""),
+    ("self.lane.meeting.light_fence();", ""),
+    ("self.meeting.heavy_fence()", "true"),
 ];
 
 /// One weakened ordering.

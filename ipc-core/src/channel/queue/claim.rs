@@ -1,60 +1,12 @@
 //! A message on its way out: claimed in the ring, and not yet delivered.
 
-use core::mem::{self, MaybeUninit};
+use core::mem;
 
 use super::{
     get::{GetRefusal, Taken},
     inner::Inner,
 };
-use crate::{
-    error::Damage,
-    message::{DecodeError, Message, Received},
-    object::participant::Owner,
-    os::fork::Process,
-    slab::Owned,
-};
-
-/// Where a message goes.
-pub(super) trait Target {
-    /// Whether [`Self::receive`] runs code of the caller's, which may fork.
-    const RUNS_CODE: bool;
-
-    /// An empty buffer for the bytes of a long message.
-    fn buffer(&mut self) -> Vec<u8>;
-
-    /// Takes a message.
-    fn receive(&mut self, received: Received<'_>) -> Result<(), DecodeError>;
-}
-
-/// A value is decoded to its place.
-impl<T: Message> Target for MaybeUninit<T> {
-    const RUNS_CODE: bool = T::RUNS_CODE;
-
-    fn buffer(&mut self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    #[inline]
-    fn receive(&mut self, received: Received<'_>) -> Result<(), DecodeError> {
-        T::decode(received, self)
-    }
-}
-
-/// Bytes replace what the buffer held.
-impl Target for Vec<u8> {
-    const RUNS_CODE: bool = false;
-
-    fn buffer(&mut self) -> Vec<u8> {
-        self.clear();
-        mem::take(self)
-    }
-
-    #[inline]
-    fn receive(&mut self, received: Received<'_>) -> Result<(), DecodeError> {
-        received.write_over(self);
-        Ok(())
-    }
-}
+use crate::{error::Damage, object::participant::Owner, os::fork::Process, slab::Owned};
 
 /// A message that is claimed and not committed. Dropped so, by an error or by a panic of the message's own code, it is
 /// left to the next get: nobody would take it from a living process.

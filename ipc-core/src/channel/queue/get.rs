@@ -2,15 +2,16 @@
 
 use super::{
     cell::{Cell, Ctl, Pass, Seen, State},
-    ring::{IN_SLAB, Ring},
+    ring::Ring,
 };
 use crate::{
+    channel::contents::Contents,
     error::Damage,
     message::SharedBytes,
     object::participant::Owner,
     os::copy,
     prim::{self, Acquire, Relaxed, Release},
-    slab::{Chain, Owned, Slab},
+    slab::Owned,
 };
 
 /// Pauses granted to a producer that is filling the oldest cell before gets pass over it.
@@ -256,35 +257,9 @@ impl Ring {
         }
     }
 
-    /// Interprets a cell's length word, which may be a lie.
+    /// Interprets a cell, which may lie.
     pub(super) fn contents(&self, cell: Cell<'_>) -> Result<Contents<'_>, Damage> {
-        let word = cell.length().load(Relaxed);
-        let length = usize::try_from(word & !IN_SLAB)
-            .map_err(|_| Damage("a message has an impossible length"))?;
-        if word & IN_SLAB == 0 {
-            let fits = length <= self.geometry.inline_bytes;
-            return if fits {
-                Ok(Contents::Inline(length))
-            } else {
-                Err(Damage("a message is longer than its cell"))
-            };
-        }
-        let slab = self
-            .slab
-            .as_ref()
-            .ok_or(Damage("a message is in blocks, but the queue has none"))?;
-        if length > slab.geometry().bytes() {
-            return Err(Damage("a message is longer than the memory for messages"));
-        }
-        let place = cell.payload()[0].load(Relaxed);
-        Ok(Contents::Large(
-            slab,
-            Chain {
-                head: (place >> 32) as u32,
-                generation: place as u32,
-                length,
-            },
-        ))
+        Contents::of(cell.payload(), cell.length(), self.slab.as_ref())
     }
 
     /// Hands the cell on: the message is delivered. [`Self::announce_gets`] must follow.
@@ -349,12 +324,6 @@ impl Ring {
             self.gate().items.wake_of_claim(1);
         }
     }
-}
-
-/// What a cell holds.
-pub(super) enum Contents<'a> {
-    Inline(usize),
-    Large(&'a Slab, Chain),
 }
 
 /// What a search for the oldest message found.

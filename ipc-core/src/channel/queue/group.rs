@@ -2,8 +2,8 @@
 
 use core::mem;
 
-use super::{errors::Refused, inner::Inner};
-use crate::{object::participant::Owner, os::fork::Process};
+use super::inner::Inner;
+use crate::{channel::errors::Refused, object::participant::Owner, os::fork::Process};
 
 /// How many puts become visible together, at the most. Groups of 8 gained nothing over single puts where the consumer
 /// follows close behind; larger ones than 32 were not tried.

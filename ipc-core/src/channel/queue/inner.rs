@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    claim::{Claim, Taking, Target},
-    errors::{GetError, Refused},
+    claim::{Claim, Taking},
     get::{GetRefusal, Taken},
     put::PutRefusal,
     ring::Ring,
 };
 use crate::{
+    channel::{
+        errors::{GetError, Refused, Unmet},
+        target::Target,
+    },
     error::{Error, Result},
     message::{Message, Received},
     object::{
@@ -35,30 +38,6 @@ pub(super) struct Inner {
     /// One for each side: a full queue says nothing about an empty one.
     put_patience: Patience,
     get_patience: Patience,
-}
-
-/// Why there is no message. Small, as [`Refused`] is.
-#[derive(Debug)]
-pub(super) enum Unmet {
-    /// There was none, or none in time.
-    GaveUp,
-    /// There was none, but one is being put.
-    BeingPut,
-    Error(Box<GetError>),
-}
-
-impl From<GetError> for Unmet {
-    #[cold]
-    fn from(e: GetError) -> Self {
-        Self::Error(Box::new(e))
-    }
-}
-
-impl From<Box<Error>> for Unmet {
-    #[cold]
-    fn from(e: Box<Error>) -> Self {
-        GetError::Failed(*e).into()
-    }
 }
 
 impl Inner {

@@ -2,7 +2,6 @@
 
 use super::{
     cell::{Cell, Ctl, Pass, Seen, State},
-    get::Contents,
     put::PutRefusal,
     ring::Ring,
 };
@@ -70,15 +69,7 @@ impl Ring {
     }
 
     fn copy_unclaimed(&self, cell: Cell<'_>, out: &mut Vec<u8>) -> Result<(), Damage> {
-        match self.contents(cell)? {
-            Contents::Inline(length) => {
-                copy::out_of_shared(cell.payload(), length, out);
-                Ok(())
-            }
-            Contents::Large(slab, chain) => slab.peek(chain, out).ok_or(Damage(
-                "a message's chain of blocks is shorter than the message",
-            )),
-        }
+        self.contents(cell)?.peek(cell.payload(), out)
     }
 
     /// Messages that were put and not yet got. Exact while nobody puts or gets. Looks at every cell.

@@ -1,19 +1,19 @@
 //! A bounded queue that any number of processes put to and get from.
 //!
 //! Read in this order: `cell` (the claim word), `ring` with `put`, `get`, `look` and `repair` (the algorithm, which never
-//! waits), `inner` with `claim` and `group` (waiting and errors), this file (types and the public face), `options`, `errors`.
+//! waits), `inner` with `claim` and `group` (waiting and errors), this file (types and the public face), `container` (for the
+//! options that all queues share).
 
 #![expect(unsafe_code, reason = "one uninitialised value on the fast path")]
 
 mod cell;
 mod claim;
-mod errors;
+pub(crate) mod container;
 mod geometry;
 mod get;
 mod group;
 mod inner;
 mod look;
-pub(crate) mod options;
 mod put;
 mod repair;
 mod ring;
@@ -28,19 +28,16 @@ mod tests;
 use core::{fmt, marker::PhantomData, mem::MaybeUninit};
 use std::{sync::Arc, time::Duration};
 
-pub use errors::{
-    GetError, GetTimeoutError, PutError, PutManyError, PutTimeoutError, TryGetError, TryPutError,
-};
-pub use options::QueueOptions;
-
-use self::{
-    claim::Target,
-    errors::Refused,
-    group::Group,
-    inner::{Inner, Unmet},
-    ring::Ring,
-};
+use self::{group::Group, inner::Inner, ring::Ring};
 use crate::{
+    channel::{
+        errors::{
+            GetError, GetTimeoutError, PutError, PutManyError, PutTimeoutError, Refused,
+            TryGetError, TryPutError, Unmet,
+        },
+        options::{self, QueueOptions},
+        target::Target,
+    },
     error::Result,
     message::{Bytes, Message},
     object::{
@@ -251,7 +248,7 @@ impl<T: Message> Queue<T> {
         match self.get_until(Deadline::NEVER, &mut value) {
             // SAFETY: `get_until` leaves a value there unless it fails.
             Ok(()) => Ok(unsafe { value.assume_init() }),
-            Err(unmet) => Err(without_deadline(unmet)),
+            Err(unmet) => Err(unmet.not_at_all()),
         }
     }
 
@@ -270,7 +267,7 @@ impl<T: Message> Queue<T> {
         match got {
             // SAFETY: both leave a value there unless they fail.
             Ok(()) => Ok(unsafe { value.assume_init() }),
-            Err(unmet) => Err(not_now(unmet)),
+            Err(unmet) => Err(unmet.not_now()),
         }
     }
 
@@ -284,8 +281,7 @@ impl<T: Message> Queue<T> {
         match self.get_until(Deadline::after(timeout), &mut value) {
             // SAFETY: `get_until` leaves a value there unless it fails.
             Ok(()) => Ok(unsafe { value.assume_init() }),
-            Err(Unmet::Error(e)) => Err((*e).into()),
-            Err(Unmet::GaveUp | Unmet::BeingPut) => Err(GetTimeoutError::Timeout),
+            Err(unmet) => Err(unmet.not_in_time()),
         }
     }
 
@@ -327,7 +323,7 @@ impl<T: Message> Queue<T> {
         let got = self
             .inner
             .wait_to_get(self.wait, Deadline::NEVER, || self.inner.try_get_many(max));
-        got.map_err(without_deadline)
+        got.map_err(Unmet::not_at_all)
     }
 
     /// Gets up to `max` of the oldest messages that are there now, but at most 1024.
@@ -339,7 +335,7 @@ impl<T: Message> Queue<T> {
         self.inner
             .try_get_many(max)
             .or_else(|unmet| self.inner.retry(unmet, || self.inner.try_get_many(max)))
-            .map_err(not_now)
+            .map_err(Unmet::not_now)
     }
 
     /// A copy of the oldest message, which stays. Never blocks.
@@ -354,7 +350,7 @@ impl<T: Message> Queue<T> {
             .inner
             .peek(&mut value)
             .map(|()| unsafe { value.assume_init() });
-        peeked.map_err(not_now)
+        peeked.map_err(Unmet::not_now)
     }
 
     /// The messages, as [`get`](Self::get) gets them, until the queue is closed and empty.
@@ -382,7 +378,7 @@ impl Queue<Bytes> {
     pub fn get_into(&self, buffer: &mut Vec<u8>) -> Result<usize, GetError> {
         match self.get_until(Deadline::NEVER, buffer) {
             Ok(()) => Ok(buffer.len()),
-            Err(unmet) => Err(without_deadline(unmet)),
+            Err(unmet) => Err(unmet.not_at_all()),
         }
     }
 }
@@ -467,22 +463,6 @@ impl<T> Queue<T> {
     }
 }
 
-fn not_now(unmet: Unmet) -> TryGetError {
-    match unmet {
-        Unmet::GaveUp | Unmet::BeingPut => TryGetError::Empty,
-        Unmet::Error(e) => (*e).into(),
-    }
-}
-
-fn without_deadline(unmet: Unmet) -> GetError {
-    match unmet {
-        Unmet::Error(e) => *e,
-        Unmet::GaveUp | Unmet::BeingPut => {
-            unreachable!("a wait without a deadline does not give up")
-        }
-    }
-}
-
 /// The messages of a [`Queue`] until it is closed and empty; from [`Queue::iter`].
 #[derive(Debug)]
 pub struct Iter<'a, T>(&'a Queue<T>);
@@ -536,12 +516,6 @@ impl<'de, T: Message> serde::Deserialize<'de> for Queue<T> {
     /// Attaches to the queue.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let ticket = Ticket::deserialize(deserializer)?;
-        let attach = || -> Result<Self> {
-            let (object, ring) =
-                ticket.redeem(options::species(&T::type_name()), &options::build)?;
-            object.sweep()?;
-            Ok(Self::over(object, ring, WaitStrategy::default()))
-        };
-        attach().map_err(serde::de::Error::custom)
+        options::redeem(&ticket).map_err(serde::de::Error::custom)
     }
 }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::{cell::State, geometry::Geometry, get::GetRefusal, put::PutRefusal, ring::Ring};
+use super::{cell::State, get::GetRefusal, put::PutRefusal, ring::Ring};
 use crate::{
+    channel::geometry::Geometry,
     object::{
         participant::{Owner, Participants},
         seat::Notes,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::{
     cell::Seen,
-    geometry::{self, Geometry},
+    geometry,
     get::{GetRefusal, Taken},
     put::PutRefusal,
     ring::Ring,
 };
 use crate::{
+    channel::geometry::Geometry,
     object::{
         lifetime,
         participant::{Owner, Participants, Probe},

@@ -2,14 +2,14 @@
 
 use super::{
     cell::{Cell, Ctl, Pass, Seen, State},
-    ring::{IN_SLAB, Ring},
+    ring::Ring,
 };
 use crate::{
+    channel::contents::Parcel,
     error::Damage,
     object::participant::Owner,
-    os::copy,
     prim::{self, Relaxed, Release},
-    slab::{AllocError, Chain, Slab},
+    slab::AllocError,
 };
 
 /// Why a put did not happen.
@@ -30,13 +30,6 @@ impl From<Damage> for PutRefusal {
     fn from(damage: Damage) -> Self {
         Self::Damage(damage)
     }
-}
-
-/// A message on its way in: encoded, and in blocks if it is large.
-#[derive(Debug)]
-enum Parcel<'a> {
-    Inline(&'a [u8]),
-    Large(&'a Slab, Chain),
 }
 
 impl Ring {
@@ -112,18 +105,7 @@ impl Ring {
             return false;
         }
         self.witnesses.write(self.index(position));
-        match parcel {
-            Parcel::Inline(bytes) => {
-                copy::into_shared(cell.payload(), bytes);
-                cell.length().store(bytes.len() as u64, Relaxed);
-            }
-            Parcel::Large(slab, chain) => {
-                let place = u64::from(chain.head) << 32 | u64::from(chain.generation);
-                cell.payload()[0].store(place, Relaxed);
-                cell.length().store(chain.length as u64 | IN_SLAB, Relaxed);
-                slab.set_place(*chain, position);
-            }
-        }
+        parcel.write(cell.payload(), cell.length(), position);
         true
     }
 

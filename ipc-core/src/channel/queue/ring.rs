@@ -73,51 +73,16 @@ use std::sync::Arc;
 
 use super::{
     cell::{Cell, Ctl, State},
-    geometry::{self, Geometry},
+    geometry,
 };
 use crate::{
+    channel::{gate::Gate, geometry::Geometry},
     error::Damage,
-    object::{participant::Repair, seat::Seats, wait::WaitWord},
-    prim::{self, AtomicU32, AtomicU64, Relaxed},
-    region::{CacheLine, One, OutOfBounds, Region, Shared, Span},
+    object::{participant::Repair, seat::Seats},
+    prim::{self, AtomicU64, Relaxed},
+    region::{CacheLine, One, OutOfBounds, Region, Span},
     slab::Slab,
 };
-
-/// Set in the length word when the payload is a chain of blocks.
-pub(super) const IN_SLAB: u64 = 1 << 63;
-
-/// Who sleeps on what, and what everybody must know. One line, read by all and rarely written.
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct Gate {
-    pub(super) closed: AtomicU32,
-    pub(crate) items: WaitWord,
-    pub(crate) space: WaitWord,
-    pub(crate) blocks: WaitWord,
-    /// How often a repair pass, or a get that was given up, left orphans behind, so far.
-    pub(super) orphans: AtomicU64,
-    /// Up to which of these a look at every cell found none any more.
-    pub(super) orphans_done: AtomicU64,
-}
-
-#[cfg(not(loom))]
-const _: () =
-    assert!(core::mem::offset_of!(Gate, orphans_done) == 24 && size_of::<CacheLine<Gate>>() == 128);
-
-#[expect(unsafe_code, reason = "implements Shared")]
-// SAFETY: atomics only, and no padding (the assertion above).
-unsafe impl Shared for Gate {
-    fn zeroed() -> Self {
-        Self {
-            closed: AtomicU32::new(0),
-            items: WaitWord::zeroed(),
-            space: WaitWord::zeroed(),
-            blocks: WaitWord::zeroed(),
-            orphans: AtomicU64::new(0),
-            orphans_done: AtomicU64::new(0),
-        }
-    }
-}
 
 /// A bounded ring of cells that any number of processes put to and get from.
 #[derive(Debug)]
@@ -146,16 +111,17 @@ impl Ring {
             let (at, _) = geometry::plan(geometry, participants).ok_or(OutOfBounds)?;
             Ok(Self {
                 geometry,
-                shift: geometry.capacity.next_power_of_two().trailing_zeros(),
+                shift: geometry.index_bits(),
                 tail: region.one(at.tail)?,
                 head: region.one(at.head)?,
                 gate: region.one(at.gate)?,
-                cells: region.span(at.cells, geometry.stride() * geometry.capacity)?,
+                cells: region.span(at.cells, geometry::stride(geometry) * geometry.capacity)?,
                 slab: at
+                    .rest
                     .slab
                     .map(|at| Slab::new(region, at, geometry.slab))
                     .transpose()?,
-                notes: Seats::new(region, at.notes, geometry.notes)?,
+                notes: Seats::new(region, at.rest.notes, geometry.notes)?,
                 witnesses: prim::Witnesses::new(geometry.capacity),
             })
         };
@@ -195,7 +161,7 @@ impl Ring {
     /// The cell that `position` falls on; a position from shared memory may fall beside all of them.
     #[inline]
     pub(super) fn cell(&self, position: u64) -> Result<Cell<'_>, Damage> {
-        let stride = self.geometry.stride();
+        let stride = geometry::stride(self.geometry);
         let start = self.index(position) * stride;
         self.cells
             .get(start..start + stride)
@@ -204,7 +170,7 @@ impl Ring {
     }
 
     pub(super) fn all_cells(&self) -> impl Iterator<Item = Cell<'_>> {
-        let cells = self.cells.chunks_exact(self.geometry.stride());
+        let cells = self.cells.chunks_exact(geometry::stride(self.geometry));
         cells.filter_map(Cell::new)
     }
 

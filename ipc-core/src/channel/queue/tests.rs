@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 use super::{
     cell::{Ctl, State},
-    geometry::Geometry,
     get::GetRefusal,
     put::PutRefusal,
     ring::Ring,
 };
 use crate::{
+    channel::geometry::Geometry,
     error::Damage,
     object::participant::{Owner, Participants},
     prim::{AtomicU64, Relaxed},

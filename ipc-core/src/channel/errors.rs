@@ -55,7 +55,7 @@ macro_rules! put_error {
 
             /// Pairs the message with the reason.
             #[cold]
-            pub(super) fn new(value: T, refused: Refused) -> Self {
+            pub(in crate::channel) fn new(value: T, refused: Refused) -> Self {
                 match refused {
                     $(Refused::GaveUp => Self::$gave_up(value),)?
                     Refused::TooLarge { len, max } => Self::TooLarge { value, len, max },
@@ -113,12 +113,71 @@ put_error! {
 
 /// A put's failure without the message. Small, because the compiler moves results around before it looks at them.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(in crate::channel) enum Refused {
     GaveUp,
     Closed,
     TooLarge { len: usize, max: usize },
     Encode(EncodeError),
     Failed(Box<Error>),
+}
+
+impl From<Box<Error>> for Refused {
+    #[cold]
+    fn from(e: Box<Error>) -> Self {
+        Self::Failed(e)
+    }
+}
+
+/// Why there is no message. Small, as [`Refused`] is.
+#[derive(Debug)]
+pub(in crate::channel) enum Unmet {
+    /// There was none, or none in time.
+    GaveUp,
+    /// There was none, but one is being put.
+    BeingPut,
+    Error(Box<GetError>),
+}
+
+impl From<GetError> for Unmet {
+    #[cold]
+    fn from(e: GetError) -> Self {
+        Self::Error(Box::new(e))
+    }
+}
+
+impl From<Box<Error>> for Unmet {
+    #[cold]
+    fn from(e: Box<Error>) -> Self {
+        GetError::Failed(*e).into()
+    }
+}
+
+impl Unmet {
+    /// As a call says that does not wait.
+    pub(in crate::channel) fn not_now(self) -> TryGetError {
+        match self {
+            Self::GaveUp | Self::BeingPut => TryGetError::Empty,
+            Self::Error(e) => (*e).into(),
+        }
+    }
+
+    /// As a call says that waits for so long.
+    pub(in crate::channel) fn not_in_time(self) -> GetTimeoutError {
+        match self {
+            Self::GaveUp | Self::BeingPut => GetTimeoutError::Timeout,
+            Self::Error(e) => (*e).into(),
+        }
+    }
+
+    /// As a call says that waits without end.
+    pub(in crate::channel) fn not_at_all(self) -> GetError {
+        match self {
+            Self::Error(e) => *e,
+            Self::GaveUp | Self::BeingPut => {
+                unreachable!("a wait without a deadline does not give up")
+            }
+        }
+    }
 }
 
 /// Why [`Queue::put_many`](crate::Queue::put_many) stopped.

@@ -4,22 +4,41 @@ use core::marker::PhantomData;
 use std::sync::Arc;
 
 use super::{
-    Queue,
-    geometry::{self, CELL_OVERHEAD, Geometry, LEAST_CELL, LINE, MOST_INLINE},
-    ring::Ring,
+    geometry::{CellShape, Geometry},
+    queue::Queue,
 };
 use crate::{
     error::{Damage, Error, Result},
-    message::Message,
+    message::{Message, sealed::Sealed},
     object::{
         Kind, Namespace,
-        lifetime::Species,
+        lifetime::{Object, Species, Ticket},
         making::{self, Blueprint, Made, Making},
+        participant::Repair,
         wait::WaitStrategy,
     },
-    region::{Region, identity::Facts},
+    region::{Fresh, OutOfBounds, Region, identity::Facts},
     slab,
 };
+
+/// What [`QueueOptions`] need of a queue, of whatever order.
+pub(crate) trait Container: Sized {
+    type Message: Message;
+    type Structure: Repair + 'static;
+    const KIND: Kind;
+    const CELLS: CellShape;
+
+    /// Bytes of the file that such a queue needs.
+    fn file_bytes(geometry: Geometry, participants: u32) -> Option<usize>;
+
+    /// Begins the life of the parts.
+    fn place(fresh: &mut Fresh, geometry: Geometry, participants: u32) -> Result<(), OutOfBounds>;
+
+    /// The algorithm over an object's memory.
+    fn build(region: &Arc<Region>, facts: &Facts) -> Result<Arc<Self::Structure>, Damage>;
+
+    fn over(object: Arc<Object>, structure: Arc<Self::Structure>, wait: WaitStrategy) -> Self;
+}
 
 /// Bytes for large messages where the type does not tell how long messages are.
 const DEFAULT_MEMORY: usize = 1 << 20;
@@ -27,7 +46,7 @@ const DEFAULT_MEMORY: usize = 1 << 20;
 /// So many waiters are noted at the most: an empty small queue is to stay small.
 const MOST_NOTES: usize = 64;
 
-/// Settings for a [`Queue`], from [`Queue::options`].
+/// Settings for a [`Queue`], from [`Queue::options`]; or for a queue `Q` of another order, from its `options`.
 ///
 /// All but the namespace and the wait strategy matter only when the queue is created; an existing one keeps its own.
 ///
@@ -47,15 +66,15 @@ const MOST_NOTES: usize = 64;
 /// # Ok::<(), ipc_core::Error>(())
 /// ```
 #[must_use = "options make nothing until `create`, `open`, `open_or_create` or `anonymous`"]
-pub struct QueueOptions<T> {
+pub struct QueueOptions<T, Q = Queue<T>> {
     capacity: usize,
     memory: Option<usize>,
     inline_bytes: Option<usize>,
     making: Making,
-    _message: PhantomData<fn() -> T>,
+    _queue: PhantomData<fn() -> (T, Q)>,
 }
 
-impl<T> std::fmt::Debug for QueueOptions<T> {
+impl<T, Q> std::fmt::Debug for QueueOptions<T, Q> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("QueueOptions")
             .field("capacity", &self.capacity)
@@ -63,14 +82,15 @@ impl<T> std::fmt::Debug for QueueOptions<T> {
     }
 }
 
-impl<T: Message> QueueOptions<T> {
+#[expect(private_bounds, reason = "nobody else makes queues")]
+impl<T: Message, Q: Container<Message = T>> QueueOptions<T, Q> {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             capacity,
             memory: None,
             inline_bytes: None,
             making: Making::default(),
-            _message: PhantomData,
+            _queue: PhantomData,
         }
     }
 
@@ -85,7 +105,8 @@ impl<T: Message> QueueOptions<T> {
 
     /// The longest message that a cell carries itself, up to 232 bytes. Longer ones cost blocks of
     /// [`memory`](Self::memory). Rounded up to 104, 168 or 232. Default: 232; for [`Plain`](crate::Plain) types
-    /// their size, if that is less.
+    /// their size, if that is less. Cells of a [`LifoQueue`](crate::LifoQueue) or [`PriorityQueue`](crate::PriorityQueue)
+    /// carry 32, 96, 160 or 224.
     pub fn inline_bytes(mut self, bytes: usize) -> Self {
         self.inline_bytes = Some(bytes);
         self
@@ -128,8 +149,8 @@ impl<T: Message> QueueOptions<T> {
     ///
     /// [`Error::Exists`]; [`Error::BadOption`]; [`Error::NoSpace`], in which case nothing is left behind;
     /// [`Error::BadName`]; [`Error::PermissionDenied`].
-    pub fn create(&self, name: &str) -> Result<Queue<T>> {
-        self.draw(|blueprint| self.making.create(name, blueprint, &build))
+    pub fn create(&self, name: &str) -> Result<Q> {
+        self.draw(|blueprint| self.making.create(name, blueprint, &Q::build))
     }
 
     /// Opens an existing queue.
@@ -138,8 +159,10 @@ impl<T: Message> QueueOptions<T> {
     ///
     /// [`Error::NotFound`]; [`Error::WrongKind`]; [`Error::WrongType`]; [`Error::TooManyParticipants`]; and those that say
     /// why the file cannot be trusted.
-    pub fn open(&self, name: &str) -> Result<Queue<T>> {
-        let made = self.making.open(name, species(&T::type_name()), &build)?;
+    pub fn open(&self, name: &str) -> Result<Q> {
+        let made = self
+            .making
+            .open(name, species::<Q>(&T::type_name()), &Q::build)?;
         Ok(self.finish(made))
     }
 
@@ -148,7 +171,7 @@ impl<T: Message> QueueOptions<T> {
     /// # Errors
     ///
     /// As [`create`](Self::create) and [`open`](Self::open).
-    pub fn open_or_create(&self, name: &str) -> Result<Queue<T>> {
+    pub fn open_or_create(&self, name: &str) -> Result<Q> {
         making::open_or_create(|| self.open(name), || self.create(name))
     }
 
@@ -158,12 +181,12 @@ impl<T: Message> QueueOptions<T> {
     /// # Errors
     ///
     /// As [`create`](Self::create).
-    pub fn anonymous(&self) -> Result<Queue<T>> {
-        self.draw(|blueprint| self.making.anonymous(blueprint, &build))
+    pub fn anonymous(&self) -> Result<Q> {
+        self.draw(|blueprint| self.making.anonymous(blueprint, &Q::build))
     }
 
     /// Makes a queue as `make` does from a blueprint.
-    fn draw(&self, make: impl Fn(&Blueprint<'_>) -> Result<Made<Ring>>) -> Result<Queue<T>> {
+    fn draw(&self, make: impl Fn(&Blueprint<'_>) -> Result<Made<Q::Structure>>) -> Result<Q> {
         let shape = self.geometry()?;
         let participants = self.making.participants;
         let too_large = || Error::BadOption {
@@ -171,46 +194,39 @@ impl<T: Message> QueueOptions<T> {
             why: "no address space has so much memory".into(),
         };
         let made = make(&Blueprint {
-            species: species(&T::type_name()),
+            species: species::<Q>(&T::type_name()),
             geometry: shape.to_words(),
-            bytes: geometry::file_bytes(shape, participants).ok_or_else(too_large)?,
-            place: &|fresh| geometry::place(fresh, shape, participants),
+            bytes: Q::file_bytes(shape, participants).ok_or_else(too_large)?,
+            place: &|fresh| Q::place(fresh, shape, participants),
         })?;
         Ok(self.finish(made))
     }
 
-    fn finish(&self, (object, ring): Made<Ring>) -> Queue<T> {
-        Queue::over(object, ring, self.making.wait)
+    fn finish(&self, (object, structure): Made<Q::Structure>) -> Q {
+        Q::over(object, structure, self.making.wait)
     }
 
     fn geometry(&self) -> Result<Geometry> {
-        let bad = |option, why: &str| {
-            Err(Error::BadOption {
-                option,
-                why: why.to_owned(),
-            })
-        };
-        if self.capacity == 0 || self.capacity > geometry::MAX_CAPACITY {
-            return bad("capacity", "a queue holds 1 to 2,147,483,648 messages");
+        let bad = |option, why| Err(Error::BadOption { option, why });
+        let cells = Q::CELLS;
+        if self.capacity == 0 || self.capacity > cells.most_capacity {
+            let why = format!("a {} holds 1 to {} messages", Q::KIND, cells.most_capacity);
+            return bad("capacity", why);
         }
         self.making.check()?;
-        if self.inline_bytes.is_some_and(|n| n > MOST_INLINE) {
-            return bad("inline_bytes", "a cell carries at most 232 bytes");
+        let most = cells.most_inline();
+        if self.inline_bytes.is_some_and(|n| n > most) {
+            let why = format!("a cell carries at most {most} bytes");
+            return bad("inline_bytes", why);
         }
-        let inline = self
-            .inline_bytes
-            .or(T::FIXED)
-            .unwrap_or(MOST_INLINE)
-            .min(MOST_INLINE);
-        let cell = (CELL_OVERHEAD + inline).next_multiple_of(LINE);
-        let inline_bytes = cell.max(LEAST_CELL) - CELL_OVERHEAD;
+        let inline_bytes = cells.round_up(self.inline_bytes.or(T::FIXED).unwrap_or(most));
         let memory = self.memory.unwrap_or_else(|| match T::FIXED {
             Some(length) if length <= inline_bytes => 0,
             Some(length) => length.saturating_mul(self.capacity),
             None => DEFAULT_MEMORY,
         });
         let Some(slab) = slab::Geometry::of(memory) else {
-            return bad("memory", "more than 1 TiB for messages");
+            return bad("memory", "more than 1 TiB for messages".to_owned());
         };
         Ok(Geometry {
             capacity: self.capacity,
@@ -221,14 +237,16 @@ impl<T: Message> QueueOptions<T> {
     }
 }
 
-pub(super) fn species(type_name: &str) -> Species<'_> {
+fn species<Q: Container>(type_name: &str) -> Species<'_> {
     Species {
-        kind: Kind::Queue,
+        kind: Q::KIND,
         type_name: Some(type_name),
     }
 }
 
-pub(crate) fn build(region: &Arc<Region>, facts: &Facts) -> Result<Arc<Ring>, Damage> {
-    let geometry = Geometry::from_words(&facts.geometry)?;
-    Ring::over(region, geometry, facts.participants).map(Arc::new)
+/// Comes to the queue that a handle was sent for.
+pub(super) fn redeem<Q: Container>(ticket: &Ticket) -> Result<Q> {
+    let (object, structure) = ticket.redeem(species::<Q>(&Q::Message::type_name()), &Q::build)?;
+    object.sweep()?;
+    Ok(Q::over(object, structure, WaitStrategy::default()))
 }

@@ -1,0 +1,170 @@
+//! How large the parts of a pipe are, and where they lie.
+
+use super::lane::Gate;
+use crate::{
+    error::Damage,
+    object::{lifetime, seat::Seat},
+    prim::AtomicU64,
+    region::{CacheLine, Fresh, OutOfBounds, Planner},
+};
+
+/// What every frame is a multiple of, in bytes.
+pub(super) const UNIT: usize = 8;
+/// The least bytes of a lane's ring: a frame with a byte in it.
+pub(super) const LEAST_CAPACITY: usize = 2 * UNIT;
+/// The most: what a frame's head can say.
+pub(super) const MOST_CAPACITY: usize = 1 << 31;
+
+/// Set where sleepers fence for those who publish.
+const IS_ASYMMETRIC: u64 = 1;
+/// Set where every message has the same length.
+const IS_FIXED: u64 = 2;
+
+/// What a pipe is made of. Checked once; private.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Directions: 1 or 2.
+    pub(super) lanes: usize,
+    /// Bytes of each direction's ring, a power of two.
+    pub(super) capacity: usize,
+    /// The length of all messages, if they have the same.
+    pub(super) fixed: Option<usize>,
+    /// Whether sleepers fence for those who publish (O5); else those do it.
+    pub(super) is_asymmetric: bool,
+}
+
+impl Geometry {
+    pub(super) fn to_words(self) -> [u64; 8] {
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let mut words = [0; 8];
+        words[0] = self.lanes as u64;
+        words[1] = self.capacity as u64;
+        words[2] = self.fixed.unwrap_or(0) as u64;
+        words[3] = flag(self.is_asymmetric, IS_ASYMMETRIC) | flag(self.fixed.is_some(), IS_FIXED);
+        words
+    }
+
+    pub(super) fn from_words(words: &[u64; 8]) -> Result<Self, Damage> {
+        let [lanes, capacity, fixed] =
+            [words[0], words[1], words[2]].map(|word| usize::try_from(word).unwrap_or(usize::MAX));
+        let read = Self {
+            lanes,
+            capacity,
+            fixed: (words[3] & IS_FIXED != 0).then_some(fixed),
+            is_asymmetric: words[3] & IS_ASYMMETRIC != 0,
+        };
+        let is_plausible = (1..=2).contains(&lanes)
+            && capacity.is_power_of_two()
+            && (LEAST_CAPACITY..=MOST_CAPACITY).contains(&capacity)
+            && read.fixed.is_none_or(|length| length <= capacity);
+        if is_plausible {
+            Ok(read)
+        } else {
+            Err(Damage("its geometry is impossible"))
+        }
+    }
+
+    /// The longest message, in bytes.
+    pub(super) fn most_bytes(self) -> usize {
+        self.fixed.unwrap_or(self.capacity - UNIT)
+    }
+
+    /// One seat for whoever waits at each end of each lane.
+    fn notes(self) -> usize {
+        2 * self.lanes
+    }
+
+    /// Words of a lane's ring.
+    pub(super) fn words(self) -> usize {
+        self.capacity / UNIT
+    }
+}
+
+/// Bytes of a bare frame, one of a pipe whose messages are all so long.
+#[inline(always)]
+pub(super) const fn bare_frame(length: usize) -> u64 {
+    if length == 0 {
+        UNIT as u64 // so that each message moves the counters on
+    } else {
+        length.next_multiple_of(UNIT) as u64
+    }
+}
+
+/// Bytes of a frame that begins with its message's length. Short of overflow, as no message is longer than a lane.
+#[inline(always)]
+pub(super) const fn framed(length: usize) -> u64 {
+    (UNIT + length.next_multiple_of(UNIT)) as u64
+}
+
+/// Where the parts lie.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offsets {
+    pub(super) lanes: [LaneOffsets; 2],
+    /// How many of these there are.
+    count: usize,
+    pub(super) notes: usize,
+    end: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LaneOffsets {
+    pub(super) tail: usize,
+    pub(super) head: usize,
+    pub(super) gate: usize,
+    pub(super) words: usize,
+}
+
+pub(super) fn plan(geometry: Geometry, participants: u32) -> Option<Offsets> {
+    let (mut planner, _) = lifetime::plan(participants)?;
+    let mut lanes = [LaneOffsets::default(); 2];
+    let count = geometry.lanes.min(lanes.len());
+    for lane in &mut lanes[..count] {
+        *lane = plan_lane(&mut planner, geometry)?;
+    }
+    Some(Offsets {
+        lanes,
+        count,
+        notes: planner.place::<Seat>(geometry.notes(), 128)?,
+        end: planner.end(),
+    })
+}
+
+fn plan_lane(planner: &mut Planner, geometry: Geometry) -> Option<LaneOffsets> {
+    Some(LaneOffsets {
+        tail: planner.place::<CacheLine<AtomicU64>>(1, 1)?,
+        head: planner.place::<CacheLine<[AtomicU64; 2]>>(1, 1)?,
+        gate: planner.place::<CacheLine<Gate>>(1, 1)?,
+        words: planner.place::<AtomicU64>(geometry.words(), 128)?,
+    })
+}
+
+/// Bytes of the file that such a pipe needs.
+pub(super) fn file_bytes(geometry: Geometry, participants: u32) -> Option<usize> {
+    plan(geometry, participants).map(|at| at.end)
+}
+
+/// Begins the life of the parts.
+pub(super) fn place(
+    fresh: &mut Fresh,
+    geometry: Geometry,
+    participants: u32,
+) -> Result<(), OutOfBounds> {
+    let at = plan(geometry, participants).ok_or(OutOfBounds)?;
+    for lane in &at.lanes[..at.count] {
+        fresh.place::<CacheLine<AtomicU64>>(lane.tail, 1)?;
+        fresh.place::<CacheLine<[AtomicU64; 2]>>(lane.head, 1)?;
+        fresh.place::<CacheLine<Gate>>(lane.gate, 1)?;
+        fresh.place::<AtomicU64>(lane.words, geometry.words())?;
+    }
+    fresh.place::<Seat>(at.notes, geometry.notes())
+}
+
+impl Offsets {
+    pub(super) fn lanes(&self) -> &[LaneOffsets] {
+        &self.lanes[..self.count]
+    }
+
+    pub(super) fn note_count(geometry: Geometry) -> usize {
+        geometry.notes()
+    }
+}
