@@ -112,8 +112,8 @@ pub struct Visit {
     pub thread: u32,
     /// What it does.
     pub activity: Activity,
-    /// Since when, in nanoseconds since 1970, to some milliseconds; of a waiter to a tenth of a second. Of the
-    /// holder of a lock for which nobody has waited, unless it is [timed](crate::Options::timed): 0, not known.
+    /// Since when, in nanoseconds since 1970, to some tens of milliseconds (more if its process was stopped, or got no core,
+    /// shortly before); of a waiter to a tenth of a second. 0: not known.
     pub since_unix_ns: u64,
 }
 

@@ -121,6 +121,11 @@ extern "C" fn unlock() {
     unsafe { libc::pthread_mutex_unlock(FORK_LOCK.0.get()) };
 }
 
+extern "C" fn in_child() {
+    super::clock::keep(false);
+    unlock();
+}
+
 /// While this lives, no other thread of this process is between `fork`'s two sides, and only one thread holds it.
 #[derive(Debug)]
 pub(crate) struct NoFork(());
@@ -129,8 +134,8 @@ pub(crate) struct NoFork(());
 pub(crate) fn hold_forks() -> NoFork {
     static REGISTER: Once = Once::new();
     REGISTER.call_once(|| {
-        // SAFETY: the three handlers only lock and unlock FORK_LOCK.
-        unsafe { libc::pthread_atfork(Some(lock), Some(unlock), Some(unlock)) };
+        // SAFETY: the three handlers only lock and unlock FORK_LOCK, and store an atomic.
+        unsafe { libc::pthread_atfork(Some(lock), Some(unlock), Some(in_child)) };
     });
     lock();
     NoFork(())
