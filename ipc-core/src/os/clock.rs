@@ -60,12 +60,18 @@ fn read_and_count() -> u64 {
     }
     let is_often = reads >= OFTEN;
     READS.store(if is_often { 0 } else { reads + 1 }, Relaxed);
-    #[cfg(not(loom))]
     if is_often && now.wrapping_sub(READS_BEGAN.load(Relaxed)) < OFTEN_NS {
-        super::alarm::keep_time();
+        keep_time();
     }
     now
 }
+
+#[cfg(not(loom))]
+use super::alarm::keep_time;
+
+/// Models have no such thread.
+#[cfg(loom)]
+fn keep_time() {}
 
 /// Has [`recent_ns`] say the time of this moment until the next call, or be exact again. For the alarm thread, and for a forked child,
 /// which has none.

@@ -1,13 +1,14 @@
 //! Pipes: two ends, each with one process at a time, and nothing but stores and loads between them.
 //!
-//! Read in this order: `lane` (the memory, the invariants, the orderings), `role` (who has an end), `writer` and `reader` (the
-//! algorithm, which never waits), `core` (repair), `end` (an end in a process: waiting, handing on, closing), `sender`, `receiver`,
+//! Read in this order: `lane` (the memory, the invariants, the orderings), `role` (who has an end), `fencing` (who fences), `writer` and
+//! `reader` (the algorithm, which never waits), `core` (repair), `end` (an end in a process: waiting, handing on, closing), `sender`, `receiver`,
 //! `connection`, `stream` and this file (the public face), `travel` (from process to process), `options`, `errors`.
 
 mod connection;
 mod core;
 mod end;
 mod errors;
+mod fencing;
 mod geometry;
 mod lane;
 pub(crate) mod options;
@@ -94,7 +95,7 @@ pub fn simplex<T: Message>() -> Result<(Receiver<T>, Sender<T>)> {
 /// # Speed
 ///
 /// A send or receive that succeeds at once makes no system call and no read-modify-write, unless the other end sleeps. Ends that go to
-/// sleep pay for that with a system call (`membarrier`).
+/// sleep pay for that with a system call (`membarrier`), until they have done so some times: then the other end fences for them.
 ///
 /// # Example
 ///

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     error::Damage,
-    message::{Received, SharedBytes},
+    message::SharedBytes,
     os::copy,
-    prim::{self, Acquire, Relaxed, Release},
+    prim::{self, Acquire, AtomicU64, Relaxed, Release},
 };
 
 /// Why there is no message.
@@ -40,6 +40,13 @@ pub(super) struct Frame {
     pub(super) end: u64,
 }
 
+/// Some frames that were published, all of one length, whose messages fill them.
+#[derive(Debug)]
+pub(super) struct Run<'a> {
+    pub(super) words: &'a [AtomicU64],
+    pub(super) count: usize,
+}
+
 /// Reads frames. There is one for a lane, as only who holds the reader's end makes it.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -55,6 +62,8 @@ pub(super) struct Reader {
     mask: usize,
     /// Whether light fences do not reach (O5).
     must_fence: bool,
+    /// Frames given back in a row for which this fenced in vain.
+    idle: u32,
 }
 
 impl Reader {
@@ -73,6 +82,7 @@ impl Reader {
             part: 0,
             mask: lane.geometry.capacity - 1,
             must_fence,
+            idle: 0,
         };
         reader.look()?;
         // What was read of an earlier frame lies before `head`, and a frame is no longer than the ring.
@@ -110,6 +120,23 @@ impl Reader {
             length,
             end: from.wrapping_add(size),
         })
+    }
+
+    /// The messages of some frames from `from` on, as [`Self::next_bare`] finds them, that are known to be there and lie one behind the
+    /// other: up to `most` of them, each so long, a multiple of [`UNIT`].
+    #[inline]
+    pub(super) fn run(&self, from: u64, length: usize, most: usize) -> Run<'_> {
+        let at = self.index(from);
+        let words = self.near.words.get(at..).unwrap_or_default();
+        let known = self.tail.wrapping_sub(from) as usize;
+        let count = (known.min(words.len() * UNIT) / length).min(most);
+        for nth in 0..count {
+            self.lane.witnesses.read(at + nth * length / UNIT);
+        }
+        Run {
+            words: &words[..count * length / UNIT],
+            count,
+        }
     }
 
     /// As [`Self::next_bare`], where each frame says how long its message is.
@@ -151,6 +178,12 @@ impl Reader {
         }
     }
 
+    /// Whether something was probably published behind what is known.
+    #[inline(always)]
+    pub(super) fn may_have_message(&self) -> bool {
+        self.near.tail.0.load(Relaxed) != self.tail
+    }
+
     fn look(&mut self) -> Result<(), Damage> {
         let tail = self.near.tail.0.load(Acquire); // O1
         // It only grows, up to a capacity ahead of what was read (I1).
@@ -170,25 +203,20 @@ impl Reader {
         (position as usize & self.mask) / UNIT
     }
 
-    /// The message in the frame at [`Self::head`] or behind it, or what is left of it.
+    /// The message in the frame at [`Self::head`] or behind it; `None` if it has to be [gathered](Self::gather).
     #[inline(always)]
-    pub(super) fn message(&self, frame: &Frame) -> Result<Received<'_>, Damage> {
+    pub(super) fn message(&self, frame: Frame) -> Option<SharedBytes<'_>> {
         let at = self.index(frame.message);
         self.lane.witnesses.read(at);
         let words = self.near.words.get(at..).unwrap_or_default();
-        match SharedBytes::new(words, frame.length) {
-            Some(bytes) if self.part == 0 => Ok(Received::Shared(bytes)),
-            _ => self.gather(frame).map(Received::Owned),
-        }
+        SharedBytes::new(words, frame.length).filter(|_| self.part == 0)
     }
 
-    /// A message that goes round the end, or was read in part.
-    #[cold]
-    #[inline(never)]
-    fn gather(&self, frame: &Frame) -> Result<Vec<u8>, Damage> {
-        let read = self.read_of(frame)?;
+    /// A message that goes round the end, or what is left of one that was read in part.
+    pub(super) fn gather(&self, frame: Frame) -> Result<Vec<u8>, Damage> {
+        let read = self.read_of(&frame)?;
         let mut bytes = vec![0; frame.length - read];
-        self.copy_out(frame, read, &mut bytes);
+        self.copy_out(&frame, read, &mut bytes);
         Ok(bytes)
     }
 
@@ -228,12 +256,16 @@ impl Reader {
         self.head = end;
         self.part = 0;
         self.near.head.0[0].store(end, Release); // O2
-        if self.must_fence {
-            prim::full_fence(); // O5
-        } else {
-            self.lane.meeting.light_fence(); // O5
+        self.lane.meeting.light_fence(); // O5
+        let gate = self.near.gate();
+        if self.must_fence || gate.space_fencing.is_asked_for() {
+            prim::full_fence(); // O5, F1
+            if !gate.space.has_sleepers() {
+                return gate.space_fencing.note_idle(&mut self.idle);
+            }
+            self.idle = 0;
         }
-        self.near.gate().space.wake_of_claim(u32::MAX);
+        gate.space.wake_of_claim(u32::MAX);
     }
 
     /// Remembers, also for the next reader, that so much of the message in the oldest frame was read.

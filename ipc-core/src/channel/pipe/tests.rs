@@ -26,7 +26,7 @@ use super::{
 use crate::{
     Error,
     error::Damage,
-    message::{Bytes, Message, Plain, Received},
+    message::{Bytes, Message, Plain},
     object::{Namespace, seat::Activity, wait::WaitStrategy},
     prim::Relaxed,
 };
@@ -690,7 +690,7 @@ proptest! {
                 Step::Recv => match (reader.next_framed(reader.head()), model.pop_front()) {
                     (Ok(frame), Some(expected)) => {
                         let mut bytes = Vec::new();
-                        let received: Received<'_> = reader.message(&frame).unwrap();
+                        let received = reader.received(frame).unwrap();
                         received.write_over(&mut bytes);
                         prop_assert_eq!(bytes, expected);
                         reader.give_back(frame.end);

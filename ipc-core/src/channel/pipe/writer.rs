@@ -34,9 +34,7 @@ impl From<Damage> for SendRefusal {
 pub(super) struct Writer {
     lane: Arc<Lane>,
     /// As the lane has them, two steps nearer.
-    near: Near,
-    /// Where published frames end.
-    tail: u64,
+    pub(super) near: Near,
     /// Where frames end that are not all published yet.
     filled: u64,
     /// Up to where the reader has made room, as far as is known.
@@ -44,6 +42,8 @@ pub(super) struct Writer {
     mask: usize,
     /// Whether light fences do not reach (O5).
     must_fence: bool,
+    /// Publications in a row for which this fenced in vain.
+    pub(super) idle: u32,
 }
 
 impl Writer {
@@ -57,11 +57,11 @@ impl Writer {
         let mut writer = Self {
             near: Near::new(lane),
             lane: Arc::clone(lane),
-            tail,
             filled: tail,
             limit: tail, // full, as far as is known
             mask: lane.geometry.capacity - 1,
             must_fence,
+            idle: 0,
         };
         let head = lane.head.0[0].load(Acquire); // O2
         if tail.wrapping_sub(head) > capacity || !head.is_multiple_of(UNIT as u64) {
@@ -79,6 +79,27 @@ impl Writer {
         self.copy_in(self.filled, message);
         self.filled = self.filled.wrapping_add(frame);
         Ok(())
+    }
+
+    /// As [`Self::fill_bare`], of some messages that are one behind the other as their frames will be, each so long. Returns how many of
+    /// them there was room for.
+    #[inline]
+    pub(super) fn fill_run(
+        &mut self,
+        messages: &[u8],
+        length: usize,
+    ) -> Result<usize, SendRefusal> {
+        self.reserve(length as u64)?;
+        let room = self.limit.wrapping_sub(self.filled) as usize;
+        let count = room.min(messages.len()) / length;
+        let bytes = &messages[..count * length];
+        for nth in 0..count {
+            let at = self.filled.wrapping_add((nth * length) as u64);
+            self.lane.witnesses.write(self.index(at));
+        }
+        self.copy_in(self.filled, bytes);
+        self.filled = self.filled.wrapping_add(bytes.len() as u64);
+        Ok(count)
     }
 
     /// As [`Self::fill_bare`], with the message's length before it.
@@ -132,8 +153,8 @@ impl Writer {
         let head = self.near.head.0[0].load(Acquire); // O2
         let known = self.limit.wrapping_sub(capacity);
         let used = self.filled.wrapping_sub(head);
-        // It only grows, up to what was published (I1).
-        if head.wrapping_sub(known) > self.tail.wrapping_sub(known)
+        // It only grows, up to what was published (I1), which is no more than what is filled.
+        if head.wrapping_sub(known) > self.filled.wrapping_sub(known)
             || !head.is_multiple_of(UNIT as u64)
         {
             return Err(Damage("the receive counter is where no reader can be").into());
@@ -170,23 +191,27 @@ impl Writer {
         }
     }
 
-    /// Whether there are frames that are not published.
-    #[inline(always)]
+    /// Whether there are frames that are not published. A private note of that would be one store more for each message; a lie about
+    /// it makes them published twice or not at all, as their reader likes.
+    #[inline]
     pub(super) fn has_unpublished(&self) -> bool {
-        self.tail != self.filled
+        self.near.tail.0.load(Relaxed) != self.filled
     }
 
     /// Makes what was written exist, and wakes who waits for it.
     #[inline(always)]
     pub(super) fn publish(&mut self) {
-        self.tail = self.filled;
-        self.near.tail.0.store(self.tail, Release); // O1
-        if self.must_fence {
-            prim::full_fence(); // O5
-        } else {
-            self.lane.meeting.light_fence(); // O5
+        self.near.tail.0.store(self.filled, Release); // O1
+        self.lane.meeting.light_fence(); // O5
+        let gate = self.near.gate();
+        if self.must_fence || gate.items_fencing.is_asked_for() {
+            prim::full_fence(); // O5, F1
+            if !gate.items.has_sleepers() {
+                return gate.items_fencing.note_idle(&mut self.idle);
+            }
+            self.idle = 0;
         }
-        self.near.gate().items.wake_of_claim(u32::MAX);
+        gate.items.wake_of_claim(u32::MAX);
     }
 
     /// Where the next frame begins.
