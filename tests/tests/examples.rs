@@ -171,3 +171,19 @@ fn a_killed_worker_holds_up_nobody() {
     assert_eq!(lines[0], "longest below 20000: 17647 with 278 steps");
     assert!(numbers(&lines[1])[0] <= 1, "{lines:#?}");
 }
+
+#[test]
+fn a_listener_serves_each_client_on_its_own_pipe_and_outlives_a_bad_one() {
+    let mut lines = run("listener");
+    lines.sort();
+    let refused = "a client is refused: it wants to send serde u64, not serde alloc::string::String; connect with the type of the listener";
+    let expected = [
+        "a client has gone",
+        "a client has gone",
+        "a client has gone",
+        refused,
+        "ada hears: hello from ada, too",
+        "grace hears: hello from grace, too",
+    ];
+    assert_eq!(lines, expected);
+}
