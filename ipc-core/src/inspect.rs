@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    channel::{ordered, pipe::options as pipe, queue::container},
+    channel::{listener::options as listener, ordered, pipe::options as pipe, queue::container},
     error::{Error, Result},
     object::{
         Kind, Namespace,
@@ -261,6 +261,7 @@ impl Namespace {
         match inspection.kind {
             Kind::Queue => Object::open(&path, species, &container::build)?.0.sweep(),
             Kind::Pipe => Object::open(&path, species, &pipe::build)?.0.sweep(),
+            Kind::Listener => Object::open(&path, species, &listener::build)?.0.sweep(),
             Kind::LifoQueue | Kind::PriorityQueue => {
                 Object::open(&path, species, &ordered::build)?.0.sweep()
             }

@@ -41,6 +41,10 @@ mod inspect;
 pub use channel::errors::{
     GetError, GetTimeoutError, PutError, PutManyError, PutTimeoutError, TryGetError, TryPutError,
 };
+pub use channel::listener::{
+    AcceptError, AcceptTimeoutError, Accepted, Client, ClientOptions, ConnectError, Incoming,
+    Listener, ListenerOptions, PeerCredentials, PeerError, TryAcceptError,
+};
 pub use channel::options::QueueOptions;
 pub use channel::ordered::{LifoIter, LifoQueue, PriorityIter, PriorityQueue};
 pub use channel::pipe::{

@@ -207,6 +207,11 @@ impl<T: Message> PipeOptions<T> {
         })
     }
 
+    /// Whether a pipe can be made so, but for space and permission.
+    pub(in crate::channel) fn check(&self) -> Result<()> {
+        self.geometry().map(drop)
+    }
+
     fn geometry(&self) -> Result<Geometry> {
         self.making.check()?;
         let needed = T::FIXED.map_or(LEAST_CAPACITY, |length| bare_frame(length) as usize);
