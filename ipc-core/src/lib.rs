@@ -40,6 +40,7 @@ mod inspect;
 pub use channel::errors::{
     GetError, GetTimeoutError, PutError, PutManyError, PutTimeoutError, TryGetError, TryPutError,
 };
+pub use channel::loan::{Loan, MessageRef};
 pub use channel::options::QueueOptions;
 pub use channel::ordered::{LifoIter, LifoQueue, PriorityIter, PriorityQueue};
 pub use channel::pipe::{
