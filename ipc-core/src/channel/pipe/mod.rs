@@ -21,6 +21,8 @@ mod stream;
 mod travel;
 mod writer;
 
+#[cfg(all(test, loom))]
+mod loan_model;
 #[cfg(all(test, not(loom)))]
 mod loan_tests;
 #[cfg(all(test, loom))]
