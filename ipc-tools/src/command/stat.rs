@@ -113,6 +113,10 @@ fn describe_queue(queue: &Queue) -> [(&'static str, String); 7] {
             "memory",
             format!("{} used of {}", size(queue.memory_used), size(queue.memory)),
         ),
+        (
+            "loans",
+            format!("{} used of {}", queue.loans_used, queue.loans),
+        ),
         ("asleep", sleepers.to_owned()),
     ]
 }

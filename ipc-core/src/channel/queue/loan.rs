@@ -66,6 +66,11 @@ impl Ring {
         Ok(())
     }
 
+    /// How many blocks are lent, refer to a message, or are kept by who reads it.
+    pub(crate) fn loans_used(&self) -> usize {
+        self.loans.as_ref().map_or(0, Slab::used)
+    }
+
     fn longest_loan(&self) -> usize {
         self.geometry.loans.block_bytes
     }

@@ -52,7 +52,7 @@ impl World {
     }
 
     fn lent(&self) -> usize {
-        self.ring.loans.as_ref().unwrap().used()
+        self.ring.loans_used()
     }
 
     /// The next participant in the slot of one that another sweeper is still at; `None` if it cannot come yet.

@@ -56,7 +56,7 @@ fn put_in_place(queue: &Queue<Bytes>, bytes: &[u8]) {
 
 impl Queue<Bytes> {
     fn lent(&self) -> usize {
-        self.inner.ring.loans.as_ref().unwrap().used()
+        self.inner.ring.loans_used()
     }
 }
 
@@ -305,7 +305,7 @@ impl World {
     }
 
     fn lent(&self) -> usize {
-        self.ring.loans.as_ref().unwrap().used()
+        self.ring.loans_used()
     }
 
     fn put(&self, slot: u32, value: u64) {
