@@ -161,6 +161,10 @@ pub struct QueueStat {
     pub memory: u64,
     /// How many of those are in use, in whole blocks.
     pub memory_used: u64,
+    /// How many messages it has memory for that are written and read in place.
+    pub loans: u64,
+    /// How many of those are being written, in it, or being read.
+    pub loans_used: u64,
     /// Whether it is closed.
     pub is_closed: bool,
     /// Puts since its creation, those that failed half-way included.
@@ -319,6 +323,8 @@ fn queue_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<QueueS
         inline_bytes: geometry.inline_bytes as u64,
         memory: geometry.slab.bytes() as u64,
         memory_used: ring.memory_used() as u64,
+        loans: geometry.loans.blocks as u64,
+        loans_used: ring.loans_used() as u64,
         is_closed: ring.is_closed(),
         puts: ring.claimed(),
         orphans: ring.orphans() as u64,
@@ -345,6 +351,8 @@ fn ordered_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Queu
         inline_bytes: geometry.inline_bytes as u64,
         memory: geometry.slab.bytes() as u64,
         memory_used: pile.memory_used() as u64,
+        loans: 0,
+        loans_used: 0,
         is_closed: pile.is_closed(),
         puts: pile.puts(),
         orphans: 0, // they are where they were

@@ -45,6 +45,7 @@ pub use channel::listener::{
     AcceptError, AcceptTimeoutError, Accepted, Client, ClientOptions, ConnectError, Incoming,
     Listener, ListenerOptions, PeerCredentials, PeerError, TryAcceptError,
 };
+pub use channel::loan::{Loan, MessageRef};
 pub use channel::options::QueueOptions;
 pub use channel::ordered::{LifoIter, LifoQueue, PriorityIter, PriorityQueue};
 pub use channel::pipe::{

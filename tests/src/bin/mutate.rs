@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 27] = [
+const FILES: [(&str, &str); 28] = [
     ("channel/pipe/fencing.rs", PIPE),
     ("channel/pipe/role.rs", PIPE),
     ("channel/pipe/lane.rs", PIPE),
@@ -34,6 +34,7 @@ const FILES: [(&str, &str); 27] = [
     ("channel/ordered/look.rs", ORDERED),
     ("channel/ordered/repair.rs", ORDERED),
     ("slab/mod.rs", QUEUE),
+    ("slab/single.rs", "channel::queue::loan_model"),
     ("object/participant.rs", QUEUE),
     ("object/wait.rs", QUEUE),
     ("object/seat.rs", SYNC),

@@ -15,6 +15,9 @@
 //!           ┌────────┬─────────────────────────────┐
 //!           │ length │ message                     │   without `length` where all messages have the same
 //!           └────────┴─────────────────────────────┘
+//!           ┌────────┬─────────┬───────────────────┐
+//!           │ head   │ padding │ message           │   of a message that was written in place: it begins on a multiple of 64
+//!           └────────┴─────────┴───────────────────┘   and does not go round the end
 //! ```
 //!
 //! `tail` and `head` count bytes since creation; byte `n` lies at `n & (capacity - 1)`, so that a frame may begin at the end
@@ -51,7 +54,8 @@
 //! |---|---|---|
 //! | writing a frame | bytes behind `tail` | nobody sees them; the next writer writes over them |
 //! | after `tail`, before waking | messages, and a sleeper | its sweep wakes all |
-//! | reading a frame | the frame | the next reader, who comes by name, reads it again |
+//! | with a loan, not sent | bytes behind `tail` | as above |
+//! | reading a frame, also in place | the frame | the next reader, who comes by name, reads it again |
 //! | after `head`, before waking | room, and a sleeper | its sweep wakes all |
 //! | holding or offering an end | that word | its sweep: CLOSED, which the peer sees as end of file or broken pipe |
 
@@ -229,8 +233,9 @@ impl Lane {
                 let word = self
                     .words
                     .get((at as usize & (self.geometry.capacity - 1)) / 8);
-                let length = word.map_or(0, |word| word.load(Relaxed));
-                super::geometry::framed(length.min(used) as usize)
+                let head = word.map_or(0, |word| word.load(Relaxed));
+                let (padding, length) = super::geometry::padded(head).unwrap_or((0, head));
+                padding + super::geometry::framed(length.min(used) as usize)
             }
         };
         let (mut at, mut count) = (0, 0);

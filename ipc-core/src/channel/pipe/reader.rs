@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    geometry::{UNIT, bare_frame, framed},
+    geometry::{UNIT, bare_frame, framed, padded},
     lane::{Lane, Near},
     role::State,
 };
@@ -32,6 +32,8 @@ impl From<Damage> for RecvRefusal {
 /// A frame that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
+    /// Where it begins.
+    start: u64,
     /// Where its message begins.
     pub(super) message: u64,
     /// Bytes of its message.
@@ -45,6 +47,24 @@ pub(super) struct Frame {
 pub(super) struct Run<'a> {
     pub(super) words: &'a [AtomicU64],
     pub(super) count: usize,
+}
+
+/// A frame whose head is no length of what may lie behind it, so it has padding, or lies.
+#[cold]
+#[inline(never)]
+fn padded_frame(from: u64, head: u64, most: u64) -> Result<Frame, Damage> {
+    let long = Damage("a message is longer than what was sent");
+    let (padding, length) = padded(head).ok_or(long)?;
+    if padding + length > most {
+        return Err(long);
+    }
+    let message = from.wrapping_add(UNIT as u64 + padding);
+    Ok(Frame {
+        start: from,
+        message,
+        length: length as usize,
+        end: message.wrapping_add(length.next_multiple_of(UNIT as u64)),
+    })
 }
 
 /// Reads frames. There is one for a lane, as only who holds the reader's end makes it.
@@ -116,6 +136,7 @@ impl Reader {
             }
         }
         Ok(Frame {
+            start: from,
             message: from,
             length,
             end: from.wrapping_add(size),
@@ -149,10 +170,11 @@ impl Reader {
         // Both are multiples of 8 and differ (I1), so a message that fits does so with what fills its last unit.
         let most = self.tail.wrapping_sub(from) - UNIT as u64;
         if length > most {
-            return Err(Damage("a message is longer than what was sent").into());
+            return Ok(padded_frame(from, length, most)?);
         }
         let length = length as usize;
         Ok(Frame {
+            start: from,
             message: from.wrapping_add(UNIT as u64),
             length,
             end: from.wrapping_add(framed(length)),
@@ -212,6 +234,14 @@ impl Reader {
         SharedBytes::new(words, frame.length).filter(|_| self.part == 0)
     }
 
+    /// The words of the message in the frame at [`Self::head`], if it lies in one piece and none of it was read.
+    pub(super) fn in_one_piece(&self, frame: &Frame) -> Option<&[AtomicU64]> {
+        let at = self.index(frame.message);
+        self.lane.witnesses.read(at);
+        let words = self.near.words.get(at..)?;
+        (self.part == 0 && frame.length <= words.len() * UNIT).then_some(words)
+    }
+
     /// A message that goes round the end, or what is left of one that was read in part.
     pub(super) fn gather(&self, frame: Frame) -> Result<Vec<u8>, Damage> {
         let read = self.read_of(&frame)?;
@@ -222,7 +252,7 @@ impl Reader {
 
     /// How much of the message in the frame was read as a part of a stream.
     pub(super) fn read_of(&self, frame: &Frame) -> Result<usize, Damage> {
-        let is_first = frame.message.wrapping_sub(self.head) == UNIT as u64;
+        let is_first = frame.start == self.head;
         match self.part {
             part if part <= frame.length => Ok(if is_first { part } else { 0 }),
             _ if is_first => Err(Damage("more of a message was read than there is")),

@@ -32,10 +32,10 @@ use crate::{
 };
 
 /// A namespace of its own, which goes with it.
-struct Place(Namespace);
+pub(super) struct Place(Namespace);
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: Number = Number::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ipc-pipe-test-{}-{next}", std::process::id());
@@ -46,7 +46,7 @@ impl Place {
         Pipe::options().namespace(&self.0)
     }
 
-    fn simplex<T: Message>(&self, capacity: usize) -> (Receiver<T>, Sender<T>) {
+    pub(super) fn simplex<T: Message>(&self, capacity: usize) -> (Receiver<T>, Sender<T>) {
         self.options().capacity(capacity).simplex().unwrap()
     }
 

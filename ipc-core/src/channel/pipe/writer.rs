@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    geometry::{UNIT, bare_frame, framed},
+    geometry::{UNIT, bare_frame, framed, head_of},
     lane::{Lane, Near},
 };
 use crate::{
     error::Damage,
     os::copy,
-    prim::{self, Acquire, Relaxed, Release},
+    prim::{self, Acquire, AtomicU64, Relaxed, Release},
 };
 
 /// Why a frame was not written.
@@ -27,6 +27,14 @@ impl From<Damage> for SendRefusal {
     fn from(damage: Damage) -> Self {
         Self::Damage(damage)
     }
+}
+
+/// Room for a message in one piece, behind the frames that are filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    padding: u64,
+    /// Where the message begins.
+    begin: u64,
 }
 
 /// Writes frames. There is one for a lane, as only who holds the writer's end makes it.
@@ -123,6 +131,12 @@ impl Writer {
         if frame > self.limit.wrapping_sub(self.filled) {
             self.find_room(frame)?;
         }
+        self.check_peer()
+    }
+
+    /// Whether somebody may receive what is sent.
+    #[inline(always)]
+    pub(super) fn check_peer(&self) -> Result<(), SendRefusal> {
         if self.near.gate().reader.glance().is_open() {
             Ok(())
         } else {
@@ -189,6 +203,40 @@ impl Writer {
             copy::into_shared(words, first);
             copy::into_shared(&self.near.words, second); // no longer than the ring: `reserve` has seen to it
         }
+    }
+
+    /// Makes sure that there is room for a message in one piece. Nothing is taken: what lies behind the frames is the writer's.
+    pub(super) fn reserve_piece(&mut self, length: usize) -> Result<Piece, SendRefusal> {
+        let frame = self.piece_frame(length)?;
+        self.reserve(frame)?;
+        let padding = self.lane.geometry.padding(self.filled, length);
+        let begin = self.filled.wrapping_add(UNIT as u64 + padding);
+        self.lane.witnesses.write(self.index(begin));
+        Ok(Piece { padding, begin })
+    }
+
+    /// Bytes that the frame of such a message takes if it comes next.
+    pub(super) fn piece_frame(&self, length: usize) -> Result<u64, SendRefusal> {
+        let geometry = self.lane.geometry;
+        if length > geometry.most_in_one_piece() {
+            return Err(SendRefusal::TooLarge);
+        }
+        Ok(framed(length) + geometry.padding(self.filled, length))
+    }
+
+    /// The words of a piece, and those behind it up to the ring's end.
+    pub(super) fn piece(&self, piece: &Piece) -> &[AtomicU64] {
+        let at = self.index(piece.begin);
+        self.near.words.get(at..).unwrap_or_default()
+    }
+
+    /// The message of `length` bytes, no longer than was reserved, is written. It exists only once [`Self::publish`] was called.
+    pub(super) fn fill_piece(&mut self, piece: &Piece, length: usize) {
+        let at = self.index(self.filled);
+        self.near.words[at].store(head_of(piece.padding, length), Relaxed); // O1 publishes it
+        self.filled = piece
+            .begin
+            .wrapping_add(length.next_multiple_of(UNIT) as u64);
     }
 
     /// Whether there are frames that are not published. A private note of that would be one store more for each message; a lie about

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::Damage,
-    object::participant::{Dead, Repair},
+    object::participant::{Dead, Owner, Repair},
     prim::{Relaxed, Release},
 };
 
@@ -41,7 +41,15 @@ impl Repair for Ring {
         if let Some(slab) = &self.slab {
             slab.repair(dead, |position| self.refers(position));
         }
+        if let Some(loans) = &self.loans {
+            loans.repair(dead, |position| self.refers(position));
+        }
         self.notes.repair(dead, |_| {})
+    }
+
+    fn names(&self, owner: Owner) -> bool {
+        let loans = self.loans.as_ref();
+        loans.is_some_and(|loans| loans.is_lent_to(owner, |position| self.refers(position)))
     }
 
     fn wake_all(&self) {
