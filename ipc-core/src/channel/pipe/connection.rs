@@ -87,6 +87,15 @@ impl<T: Message> Connection<T> {
         self.sender.send_many(values)
     }
 
+    /// Sends all messages, which the caller keeps. See [`Sender::send_slice`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendManyError`].
+    pub fn send_slice(&mut self, values: &[T]) -> Result<(), SendManyError<()>> {
+        self.sender.send_slice(values)
+    }
+
     /// Receives the next message; blocks while there is none. See [`Receiver::recv`].
     ///
     /// # Errors

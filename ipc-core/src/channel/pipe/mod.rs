@@ -31,6 +31,8 @@ mod model;
 #[cfg(any(test, loom))]
 mod on_heap;
 #[cfg(all(test, not(loom)))]
+mod run_tests;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use ::core::{fmt, marker::PhantomData};
