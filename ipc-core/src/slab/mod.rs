@@ -33,6 +33,8 @@
 //!   the last owner's reads.
 //! * O2. `meta` load(Acquire) → `Dead::still` in a sweep: what a later participant of the slot took is not taken for the dead
 //!   one's.
+//! * O3. A chain is written after a fence behind its allocation, so that who looks at it without taking it over (`peek`), and then
+//!   fences, sees that the last chain there is gone if it has read any of this one.
 //! * Links, places and data are written Relaxed; the container's commit and claim order them between producer and
 //!   consumer.
 //!
@@ -54,7 +56,7 @@ use crate::{
     error::Damage,
     object::participant::{Dead, OWNER_BITS, Owner},
     os::copy,
-    prim::{AcqRel, Acquire, AtomicU64, Relaxed, Release, Witnesses},
+    prim::{self, AcqRel, Acquire, AtomicU64, Relaxed, Release, Witnesses},
     region::{CacheLine, Fresh, One, OutOfBounds, Planner, Region, Span},
 };
 use std::sync::Arc;
@@ -278,6 +280,7 @@ impl Slab {
     pub(crate) fn store(&self, me: Owner, bytes: &[u8]) -> Result<(Chain, Owned), AllocError> {
         let needed = bytes.len().div_ceil(self.geometry.block_bytes).max(1);
         let owned = self.alloc(me, needed)?;
+        prim::full_fence_after_rmw(); // O3
         let (head, head_meta) = owned.blocks[0];
         for (i, &(block, meta)) in owned.blocks.iter().enumerate() {
             let next = owned.blocks.get(i + 1).map(|&(next, _)| next);
