@@ -171,3 +171,14 @@ fn a_killed_worker_holds_up_nobody() {
     assert_eq!(lines[0], "longest below 20000: 17647 with 278 steps");
     assert!(numbers(&lines[1])[0] <= 1, "{lines:#?}");
 }
+
+#[test]
+fn all_who_subscribe_see_the_same_and_a_killed_one_holds_up_nobody() {
+    let lines = run("broadcast");
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert_eq!(lines[0], lines[1]);
+    assert!(
+        lines[0].starts_with("10000 updates, checksum "),
+        "{lines:#?}"
+    );
+}

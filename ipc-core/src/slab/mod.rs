@@ -56,11 +56,12 @@ use crate::{
     error::Damage,
     object::participant::{Dead, OWNER_BITS, Owner},
     os::copy,
-    prim::{self, AcqRel, Acquire, AtomicU64, Relaxed, Release, Witnesses},
+    prim::{AcqRel, Acquire, AtomicU64, Relaxed, Release, Witnesses},
     region::{CacheLine, Fresh, One, OutOfBounds, Planner, Region, Span},
 };
 use std::sync::Arc;
 
+mod peeking;
 mod route;
 
 use route::{Route, Routes};
@@ -280,7 +281,7 @@ impl Slab {
     pub(crate) fn store(&self, me: Owner, bytes: &[u8]) -> Result<(Chain, Owned), AllocError> {
         let needed = bytes.len().div_ceil(self.geometry.block_bytes).max(1);
         let owned = self.alloc(me, needed)?;
-        prim::full_fence_after_rmw(); // O3
+        peeking::fence_before_writing();
         let (head, head_meta) = owned.blocks[0];
         for (i, &(block, meta)) in owned.blocks.iter().enumerate() {
             let next = owned.blocks.get(i + 1).map(|&(next, _)| next);

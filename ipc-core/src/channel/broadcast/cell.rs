@@ -222,7 +222,7 @@ impl<'a> Cell<'a> {
     /// What is in it. True of one instant: who acts on it exchanges, or looks again.
     #[inline]
     pub(super) fn look(self) -> Result<Seen, Damage> {
-        let ctl = Ctl(self.ctl().load(Acquire)); // O1, O3, O7
+        let ctl = Ctl(self.ctl().load(Acquire)); // O1, O7
         let state = ctl.state().ok_or(Damage("a cell is in no known state"))?;
         Ok(Seen { ctl, state })
     }

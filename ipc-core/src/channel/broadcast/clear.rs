@@ -9,7 +9,7 @@ use crate::{
     channel::contents::Contents,
     error::Damage,
     object::participant::Owner,
-    prim::{self, AcqRel, Relaxed, Release},
+    prim::{self, Relaxed, Release},
 };
 
 impl Ring {
@@ -20,11 +20,11 @@ impl Ring {
         let mine = seen.clearing(me);
         let claim = cell
             .ctl()
-            .compare_exchange(seen.0, mine.0, AcqRel, Relaxed); // O1, O8
+            .compare_exchange(seen.0, mine.0, Release, Relaxed); // O7
         if claim.is_err() {
             return Ok(());
         }
-        prim::full_fence_after_rmw(); // O2, W1: before anything in the blocks changes
+        prim::full_fence_after_rmw(); // O1, O2, O8, W1: before anything in the blocks changes
         let taken = match self.contents(cell) {
             Ok(Contents::Large(slab, chain)) => slab.take_over(me, chain).map(|o| (slab, o)),
             Ok(Contents::Inline(_)) => Err(Damage("a message that is in blocks is not in blocks")),

@@ -161,8 +161,7 @@ impl Inner {
         let must_fence = !(is_reached && self.ring.geometry().is_asymmetric);
         let join = || -> Result<Option<Reader>> {
             let me = self.member.ready().map_err(|e| *e)?;
-            Reader::join(&self.ring, me, must_fence)
-                .map_err(|damage| *self.member.remember(damage))
+            Reader::join(&self.ring, me, must_fence).map_err(|damage| *self.member.remember(damage))
         };
         let mut joined = join()?;
         if joined.is_none() && self.member.object.sweep()? > 0 {

@@ -18,7 +18,7 @@ use crate::{
         seat::Notes,
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
-    prim::{AtomicU64, Relaxed, Release},
+    prim::Release,
 };
 
 /// Messages of 8 bytes, and of 16 in two words of a cell or one block.
@@ -204,7 +204,13 @@ fn blocks_that_somebody_else_takes_over_are_not_believed() {
         });
         let publisher = Arc::clone(&w);
         let t = thread::spawn(move || {
-            if let Ok((_, owned)) = publisher.ring.slab.as_ref().unwrap().store(owner(0), &[9; 16]) {
+            if let Ok((_, owned)) = publisher
+                .ring
+                .slab
+                .as_ref()
+                .unwrap()
+                .store(owner(0), &[9; 16])
+            {
                 publisher.ring.slab.as_ref().unwrap().free(&owned).unwrap();
             }
         });
@@ -230,42 +236,20 @@ fn publishers_share_the_ring_and_all_see_one_order() {
         let t = thread::spawn(move || other.publish(0, 1, 8).unwrap());
         w.publish(1, 2, 8).unwrap();
         t.join().unwrap();
-        let seen = readers
-            .each_mut()
-            .map(|reader| [reader.read_for_model().unwrap(), reader.read_for_model().unwrap()]);
+        let seen = readers.each_mut().map(|reader| {
+            [
+                reader.read_for_model().unwrap(),
+                reader.read_for_model().unwrap(),
+            ]
+        });
         assert_eq!(seen[0], seen[1]);
         assert!(seen[0] == [1, 2] || seen[0] == [2, 1]);
     });
 }
 
 #[test]
-fn who_subscribes_after_a_message_begins_behind_it() {
-    explore(3, || {
-        let w = world(4, 0, false);
-        let told = Arc::new(AtomicU64::new(0));
-        let (other, tell) = (Arc::clone(&w), Arc::clone(&told));
-        let t = thread::spawn(move || {
-            other.publish(0, 1, 8).unwrap();
-            tell.store(1, Relaxed);
-        });
-        let publisher = Arc::clone(&w);
-        let p = thread::spawn(move || publisher.publish(2, 2, 8).unwrap());
-        if told.load(Relaxed) == 1 {
-            crate::prim::acquire_fence();
-        }
-        let mut reader = w.join(1);
-        match reader.read_for_model() {
-            Ok(_) | Err(ReadRefusal::Empty | ReadRefusal::BeingPublished) => {}
-            Err(other) => panic!("{other:?}"),
-        }
-        t.join().unwrap();
-        p.join().unwrap();
-    });
-}
-
-#[test]
 fn nothing_is_overwritten_that_a_new_subscriber_has_still_to_read() {
-    explore(3, || {
+    explore(2, || {
         let w = world(1, 0, true);
         let publisher = Arc::clone(&w);
         let t = thread::spawn(move || {
@@ -371,7 +355,9 @@ fn a_publisher_is_woken(must_fence: bool, is_asymmetric: bool) {
         let mut shape = geometry(1, 8, 0, true);
         shape.is_asymmetric = is_asymmetric;
         let w = World::new(shape);
-        let mut reader = Reader::join(&w.ring, owner(1), must_fence).unwrap().unwrap();
+        let mut reader = Reader::join(&w.ring, owner(1), must_fence)
+            .unwrap()
+            .unwrap();
         w.publish(0, 1, 8).unwrap();
         let t = thread::spawn(move || {
             assert_eq!(reader.read_for_model(), Ok(1));
@@ -394,7 +380,7 @@ fn a_fence_for_each_advance_does_without_the_kernels() {
 
 #[test]
 fn a_publisher_that_waits_for_blocks_is_woken() {
-    explore(2, || {
+    explore(1, || {
         let w = world(2, 1, true);
         let mut reader = w.join(1);
         w.publish(0, 1, 16).unwrap();
@@ -423,7 +409,7 @@ fn who_leaves_wakes_a_publisher() {
 
 #[test]
 fn nothing_is_published_after_a_subscriber_was_told_that_all_is_over() {
-    explore(3, || {
+    explore(2, || {
         let w = world(2, 0, false);
         let mut reader = w.join(1);
         let publisher = Arc::clone(&w);
@@ -475,7 +461,7 @@ fn the_last_message_is_not_overlooked_by_who_finds_it_closed() {
 
 #[test]
 fn what_a_dead_publisher_wrote_comes_before_the_next_write() {
-    explore(3, || {
+    explore(2, || {
         let w = world(1, 0, true);
         let victim = Arc::clone(&w);
         let v = thread::spawn(move || {
@@ -516,7 +502,7 @@ fn a_slow_sweeper_does_not_stop_the_next_participant_clearing() {
     explore(3, || {
         let w = world(2, 1, false);
         w.publish(1, 1, 16).unwrap();
-        w.ring.clearing_for_model(owner(0), 0);
+        assert!(w.ring.clearing_for_model(owner(0), 0));
         w.die(0);
         let slow = Arc::clone(&w);
         let s = thread::spawn(move || slow.sweep());
@@ -535,12 +521,15 @@ fn a_slow_sweeper_does_not_stop_the_next_participant_clearing() {
 
 #[test]
 fn blocks_are_taken_over_after_what_the_dead_did_to_them() {
-    explore(3, || {
+    explore(1, || {
         let w = world(2, 1, false);
         w.publish(1, 1, 16).unwrap();
         let victim = Arc::clone(&w);
         let v = thread::spawn(move || {
-            victim.ring.clearing_for_model(owner(0), 0);
+            // It may come too late.
+            if victim.ring.seen_for_model(0).state == State::Large {
+                victim.ring.clearing_for_model(owner(0), 0);
+            }
             victim.die(0);
         });
         let sweeper = Arc::clone(&w);

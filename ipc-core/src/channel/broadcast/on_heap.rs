@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    cell::{Ctl, Seen},
+    cell::{Seen, State},
     geometry::{self, Geometry},
     publish::PublishRefusal,
     read::{ReadRefusal, Reader},
@@ -62,7 +62,12 @@ impl World {
     }
 
     /// Publishes a value, as often as it fits into `bytes` bytes.
-    pub(super) fn publish(&self, slot: u32, value: u64, bytes: usize) -> Result<(), PublishRefusal> {
+    pub(super) fn publish(
+        &self,
+        slot: u32,
+        value: u64,
+        bytes: usize,
+    ) -> Result<(), PublishRefusal> {
         let message = value.to_ne_bytes().into_iter().cycle().take(bytes);
         let message: Vec<u8> = message.collect();
         self.ring.publish_for_model(owner(slot), &message)
@@ -78,7 +83,9 @@ impl World {
     }
 
     pub(super) fn join(&self, slot: u32) -> Reader {
-        Reader::join(&self.ring, owner(slot), false).unwrap().unwrap()
+        Reader::join(&self.ring, owner(slot), false)
+            .unwrap()
+            .unwrap()
     }
 }
 
@@ -103,7 +110,11 @@ impl Ring {
     }
 
     /// A publish as the broadcast does it.
-    pub(super) fn publish_for_model(&self, me: Owner, message: &[u8]) -> Result<(), PublishRefusal> {
+    pub(super) fn publish_for_model(
+        &self,
+        me: Owner,
+        message: &[u8],
+    ) -> Result<(), PublishRefusal> {
         match self.publish_next(me, self.tail(), message) {
             Some(after) => {
                 self.announce(after);
@@ -134,15 +145,14 @@ impl Ring {
         self.cell(index).unwrap().look().unwrap()
     }
 
-    /// A claim for the blocks of the message in a cell, and no more.
-    pub(super) fn clearing_for_model(&self, me: Owner, index: u64) {
+    /// A claim for the blocks of the message in a cell, and no more. Whether it was to be had.
+    pub(super) fn clearing_for_model(&self, me: Owner, index: u64) -> bool {
         let cell = self.cell(index).unwrap();
-        let seen = cell.look().unwrap().ctl;
-        let mine: Ctl = seen.clearing(me);
-        let claim = cell
-            .ctl()
-            .compare_exchange(seen.0, mine.0, Relaxed, Relaxed);
-        claim.unwrap();
+        let seen = cell.look().unwrap();
+        let mine = seen.ctl.clearing(me);
+        let ctl = cell.ctl();
+        let claim = ctl.compare_exchange(seen.ctl.0, mine.0, Release, Relaxed); // O7
+        matches!(seen.state, State::Large | State::Stale) && claim.is_ok()
     }
 }
 

@@ -233,7 +233,11 @@ impl<T: Message> BroadcastOptions<T> {
                 slab,
                 notes: MOST_NOTES.min(self.making.participants as usize),
             },
-            subscribers: if self.is_lossless { self.subscribers } else { 0 },
+            subscribers: if self.is_lossless {
+                self.subscribers
+            } else {
+                0
+            },
             is_lossless: self.is_lossless,
             is_asymmetric: self.is_lossless && membarrier::register(),
         })

@@ -156,16 +156,20 @@ impl Ring {
         let mine = Ctl::writing(self.lap(position), me);
         let claim = cell
             .ctl()
-            .compare_exchange(seen.0, mine.0, Release, Relaxed); // O3
+            .compare_exchange(seen.0, mine.0, Release, Relaxed); // O7
         if claim.is_err() {
             return false;
         }
-        prim::full_fence_after_rmw(); // O2, O3, O4, O8, W1
+        prim::full_fence_after_rmw(); // O2, O4, O8, W1
         true
     }
 
     /// WRITING at the first position from `from` on that is not claimed.
-    pub(super) fn claim_first(&self, me: Owner, from: u64) -> Result<(u64, Cell<'_>), PublishRefusal> {
+    pub(super) fn claim_first(
+        &self,
+        me: Owner,
+        from: u64,
+    ) -> Result<(u64, Cell<'_>), PublishRefusal> {
         let mut from = from;
         for _ in 0..self.budget() {
             let (position, seen) = self.look_for_room(from)?;

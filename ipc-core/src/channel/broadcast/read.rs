@@ -294,7 +294,9 @@ impl Reader {
     fn check_lossy(&self) -> Result<(), Damage> {
         match &self.place {
             None => Ok(()),
-            Some(_) => Err(Damage("a message was overwritten before a subscriber had read it")),
+            Some(_) => Err(Damage(
+                "a message was overwritten before a subscriber had read it",
+            )),
         }
     }
 

@@ -43,24 +43,23 @@
 //! * O1. `ctl` store(Release) FULL → load(Acquire): the message is seen whole.
 //! * O2. A reader changes nothing: `ctl` load(Acquire), message, fence(Acquire), `ctl` again. A publisher claims, fences, and writes.
 //!   So who has read any of what the next one wrote finds another word. The fence also lets it write after the last one wrote.
-//! * O3. Claims(Release) → load(Acquire) by who walks over them; a `tail` is stored after the fence of some claim: who sees a
-//!   position claimed, and fences or acquires, sees those before it claimed.
+//! * O3. `tail` store(Release) → load(Acquire): who begins to walk there sees all before it claimed, and the cell there in no older lap.
 //! * O4. A publish claims, fences and looks at `closed`; a subscriber looks at `closed`, fences and looks at the cell. One of the
 //!   two sees the other (I4).
 //! * O5. A cursor's `position` store(Release) → load(Acquire): what was read is overwritten after that. `limit`, which is private,
 //!   hands that on from thread to thread.
 //! * O6. A subscriber's advance is a plain store, and nothing orders it before its look for sleeping publishers but a *light fence*; the
 //!   publisher announces itself, calls a *heavy fence*, and looks again. As O5 of a pipe's lane.
-//! * O7. `ctl` load(Acquire) → `Dead::still`: what a later participant of the slot wrote is not taken for the dead one's (I3 of
+//! * O7. A claim(Release) → `ctl` load(Acquire) → `Dead::still`: what a later participant of the slot wrote is not taken for the dead one's (I3 of
 //!   the participants).
 //! * O8. What an owner leaves of a cell (LOST, STALE, VOID) is written with Release, and taken with a fence behind the claim: the next owner comes
 //!   after it, and after the death of the last.
 //! * O9. A subscriber's entry and a publisher's look at the cursors: either sees the other ([`super::cursors`]).
 //! * O10. A cursor's `position`, then `turn`(Release) → load(Acquire): nobody takes the last subscriber's position for this one's.
 //!
-//! `tail` is Relaxed, and stored, not exchanged: a hint need not be exact. The commit is a store as well: nobody but a repairer changes a
+//! `tail` is stored, not exchanged: a hint need not be exact. The commit is a store as well: nobody but a repairer changes a
 //! claimed cell, and a repairer has proof that its owner is dead. So the claim is the only read-modify-write of a publish of
-//! a short message, and its fence serves O2 to O4 and the sleepers: see `object/wait`, W1. A read has none.
+//! a short message, and its fence serves O2, O4, O8 and the sleepers: see `object/wait`, W1. A read has none.
 //!
 //! # If a process dies
 //!
@@ -89,7 +88,7 @@ use crate::{
     error::Damage,
     object::seat::{Activity, Seats, Visitor},
     os::membarrier::Meeting,
-    prim::{self, AtomicU64, Relaxed},
+    prim::{self, Acquire, AtomicU64, Relaxed, Release},
     region::{CacheLine, One, OutOfBounds, Region, Span},
     slab::Slab,
 };
@@ -225,14 +224,14 @@ impl Ring {
     /// Where the next publish probably goes.
     #[inline]
     pub(super) fn tail(&self) -> u64 {
-        self.tail.0.load(Relaxed).max(self.one_lap())
+        self.tail.0.load(Acquire).max(self.one_lap()) // O3
     }
 
     /// Moves the hint on. Who pauses between look and store moves it back (I1).
     #[inline]
     pub(super) fn raise_tail(&self, to: u64) {
         if self.tail.0.load(Relaxed) < to {
-            self.tail.0.store(to, Relaxed); // O3: after the claims' fence
+            self.tail.0.store(to, Release); // O3
         }
     }
 
