@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use ipc_core::{Broadcast, Bytes, Namespace, WaitStrategy};
+use ipc_core::{Broadcast, Bytes, Namespace, Subscriber, WaitStrategy};
 
 use super::edit::{Edit, value};
 use super::layout::{IDENTITY, SLOT, SLOTS, word};
@@ -136,7 +136,7 @@ pub fn run(bench: &mut Bench, snapshots: &[BroadcastSnapshot], seed: u64) -> Out
     let Some(opened) = bench.step(seed, "open", || options.open(&name)) else {
         return Ok(());
     };
-    let mut subscriber = None;
+    let mut subscriber: Option<Subscriber<Bytes>> = None;
     for _ in 0..6 + random.below(14) {
         if random.one_in(3) || !lies_before {
             victim.lie(&lie(&mut random, &snapshot.bytes), bytes.len());
