@@ -162,7 +162,10 @@ pub fn run(bench: &mut Bench, snapshots: &[BroadcastSnapshot], seed: u64) -> Out
             (_, None) => subscriber = bench.step(seed, "subscribe", || opened.subscribe()),
         }
         if random.one_in(40) {
-            bench.step(seed, "close", || Ok::<_, ()>(opened.close()));
+            bench.step(seed, "close", || {
+                opened.close();
+                Ok::<_, ()>(())
+            });
         }
     }
     bench.step(seed, "drop", || {
