@@ -112,6 +112,25 @@ impl Rounds {
         }
     }
 
+    /// As [`each`](Self::each) for the only worker of a crew, but the clock runs only while `step` is in the closure that it hands to
+    /// its argument: for a cost that others cause, who work in between.
+    pub fn each_in_part(&mut self, mut step: impl FnMut(&mut dyn FnMut(&mut dyn FnMut()))) {
+        let mut round = 0;
+        self.count_finished(round);
+        while let Some(count) = self.next_round(&mut round) {
+            let started = self.line_up(round);
+            let mut taken = 0;
+            for _ in 0..count {
+                step(&mut |part| {
+                    let begin = now();
+                    part();
+                    taken += now() - begin;
+                });
+            }
+            self.finish(started, started + taken, round);
+        }
+    }
+
     /// As [`each`](Self::each), but the workers of the crew share the steps: they go on until they have done as many
     /// together as that would have been, whoever does more. `step` says how many all of them have done since the crew started.
     ///

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    channel::{listener::options as listener, ordered, pipe::options as pipe, queue::container},
+    channel::{
+        broadcast::options as broadcast, listener::options as listener, ordered,
+        pipe::options as pipe, queue::container,
+    },
     error::{Error, Result},
     object::{
         Kind, Namespace,
@@ -211,6 +214,10 @@ impl Namespace {
                 let core = pipe::build(&region, &facts).map_err(|d| d.of(&label))?;
                 (core.describe(), core.visitors())
             }
+            None if kind == Kind::Broadcast => {
+                let ring = broadcast::build(&region, &facts).map_err(|d| d.of(&label))?;
+                (ring.describe(), ring.visitors())
+            }
             None if matches!(kind, Kind::LifoQueue | Kind::PriorityQueue) => {
                 (String::new(), ordered_visitors(&label, &region, &facts)?)
             }
@@ -266,6 +273,7 @@ impl Namespace {
             Kind::Queue => Object::open(&path, species, &container::build)?.0.sweep(),
             Kind::Pipe => Object::open(&path, species, &pipe::build)?.0.sweep(),
             Kind::Listener => Object::open(&path, species, &listener::build)?.0.sweep(),
+            Kind::Broadcast => Object::open(&path, species, &broadcast::build)?.0.sweep(),
             Kind::LifoQueue | Kind::PriorityQueue => {
                 Object::open(&path, species, &ordered::build)?.0.sweep()
             }

@@ -38,6 +38,11 @@ mod channel;
 
 mod inspect;
 
+pub use channel::broadcast::{
+    Broadcast, BroadcastOptions, PublishError, PublishManyError, PublishTimeoutError,
+    SubscribeError, Subscriber, SubscriberError, SubscriberIter, SubscriberTimeoutError,
+    TryPublishError, TrySubscriberError,
+};
 pub use channel::errors::{
     GetError, GetTimeoutError, PutError, PutManyError, PutTimeoutError, TryGetError, TryPutError,
 };

@@ -5,8 +5,10 @@
 //! * [`edit`]: what a liar would write;
 //! * [`trial`]: every operation on a file that was lied in. Each must return, whatever it returns, and soon;
 //! * [`ordered`]: all of that for lifo and priority queues;
+//! * [`broadcast`]: for broadcasts;
 //! * [`sync`]: for synchronisation objects.
 
+pub mod broadcast;
 pub mod edit;
 pub mod layout;
 pub mod ordered;

@@ -273,3 +273,14 @@ fn a_stack_and_a_priority_queue_keep_their_order() {
     ];
     assert_eq!(lines, expected);
 }
+
+#[test]
+fn all_who_subscribe_see_the_same_and_a_killed_one_holds_up_nobody() {
+    let lines = run("broadcast");
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert_eq!(lines[0], lines[1]);
+    assert!(
+        lines[0].starts_with("10000 updates, checksum "),
+        "{lines:#?}"
+    );
+}

@@ -155,6 +155,45 @@ fn pipes_survive_a_repairer_that_is_killed_too() {
     }
 }
 
+#[test]
+fn broadcasts_survive_a_kill_and_a_stop_at_each_state_of_each_operation() {
+    if is_at_leisure() {
+        let trials = trials_of("broadcast/", "kill") + trials_of("broadcast/", "stop");
+        assert!(trials > 900, "{trials} trials");
+        return;
+    }
+    for (scenarios, least) in [
+        ("lossless/publish-in-a-moment", 10),
+        ("lossy/publish-over-unread-large", 50),
+        ("lossless/subscribe", 15),
+        ("lossless/unsubscribe", 2),
+        ("lossless/publish-over-large", 10),
+        ("lossless/publish-with-sleeper", 8),
+    ] {
+        let trials = trials_of(&format!("broadcast/{scenarios}"), "kill");
+        assert!(trials > least, "{scenarios}: {trials} trials");
+    }
+    for scenarios in [
+        "lossy/publish-over-large",
+        "lossless/subscribe",
+        "lossless/recv",
+    ] {
+        let trials = trials_of(&format!("broadcast/{scenarios}"), "stop");
+        assert!(trials > 2, "{scenarios}: {trials} trials");
+    }
+}
+
+#[test]
+fn broadcasts_survive_a_repairer_that_is_killed_too() {
+    if is_at_leisure() {
+        let trials = trials_of("broadcast/", "nested");
+        assert!(trials > 1000, "{trials} trials");
+        return;
+    }
+    let lines = lines_of("broadcast/lossless/unsubscribe", &["--campaign", "nested"]);
+    assert!(lines.iter().all(|line| line.trials > 15), "{lines:?}");
+}
+
 fn queue_holds(campaign: &str) -> usize {
     trials_of("queue/", campaign)
 }

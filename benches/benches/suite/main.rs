@@ -4,6 +4,7 @@
 //! the machine takes, one named `peer_…` is another system, `ipc_…` is ours.
 #![allow(missing_docs)] // a program, not an API
 
+mod broadcast;
 mod floors;
 mod peers;
 mod pipe;
@@ -61,6 +62,8 @@ fn main() {
 
     pipe::one_by_one(&mut suite);
     pipe::batches(&mut suite);
+
+    broadcast::publishers(&mut suite);
 
     floors::streams(&mut suite);
     peers::streams(&mut suite);

@@ -1,5 +1,6 @@
 //! Ways to hand messages from one process to another.
 
+pub(crate) mod broadcast;
 mod contents;
 pub(crate) mod errors;
 mod gate;

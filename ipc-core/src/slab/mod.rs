@@ -35,6 +35,8 @@
 //!   the last owner's reads.
 //! * O2. `meta` load(Acquire) → `Dead::still` in a sweep: what a later participant of the slot took, or took over to keep
 //!   (Release), is not taken for the dead one's.
+//! * O3. A chain is written after a fence behind its allocation, so that who looks at it without taking it over (`peek`), and then
+//!   fences, sees that the last chain there is gone if it has read any of this one.
 //! * Links, places and data are written Relaxed; the container's commit and claim order them between producer and
 //!   consumer.
 //!
@@ -61,6 +63,7 @@ use crate::{
 };
 use std::sync::Arc;
 
+mod peeking;
 mod route;
 mod single;
 
@@ -289,6 +292,7 @@ impl Slab {
     pub(crate) fn store(&self, me: Owner, bytes: &[u8]) -> Result<(Chain, Owned), AllocError> {
         let needed = bytes.len().div_ceil(self.geometry.block_bytes).max(1);
         let owned = self.alloc(me, needed)?;
+        peeking::fence_before_writing();
         let (head, head_meta) = owned.blocks[0];
         for (i, &(block, meta)) in owned.blocks.iter().enumerate() {
             let next = owned.blocks.get(i + 1).map(|&(next, _)| next);

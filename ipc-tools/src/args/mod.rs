@@ -1,5 +1,6 @@
 //! What can be asked of `ipc`, as clap parses and checks it.
 
+pub(crate) mod broadcast;
 pub(crate) mod demo;
 pub(crate) mod objects;
 pub(crate) mod pipe;
@@ -63,6 +64,8 @@ pub(crate) enum Verb {
     /// Send messages or a stream of bytes from one process to another
     #[command(subcommand)]
     Pipe(pipe::Verb),
+    Pub(broadcast::Pub),
+    Sub(broadcast::Sub),
     /// Run commands one at a time, or readers beside each other
     #[command(subcommand)]
     Lock(sync::LockVerb),

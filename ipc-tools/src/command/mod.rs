@@ -17,6 +17,7 @@ macro_rules! created {
 }
 
 mod any_queue;
+mod broadcast;
 mod close;
 mod completions;
 mod create;
@@ -48,6 +49,8 @@ pub(crate) fn run(cli: Cli) -> Outcome {
     match cli.verb {
         Verb::Queue(verb) => run_queue(place, verb),
         Verb::Pipe(verb) => pipe::run(place, verb),
+        Verb::Pub(args) => broadcast::publish(place, args),
+        Verb::Sub(args) => broadcast::subscribe(place, &args),
         Verb::Lock(verb) => sync::lock::run(place, &verb),
         Verb::Sem(verb) => sync::sem::run(place, &verb),
         Verb::Event(verb) => sync::event::run(place, &verb),

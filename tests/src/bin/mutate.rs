@@ -14,8 +14,16 @@ use std::{
 };
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 28] = [
+const FILES: [(&str, &str); 36] = [
     ("channel/pipe/fencing.rs", PIPE),
+    ("channel/broadcast/cell.rs", BROADCAST),
+    ("channel/broadcast/ring.rs", BROADCAST),
+    ("channel/broadcast/publish.rs", BROADCAST),
+    ("channel/broadcast/clear.rs", BROADCAST),
+    ("channel/broadcast/read.rs", BROADCAST),
+    ("channel/broadcast/cursors.rs", BROADCAST),
+    ("channel/broadcast/repair.rs", BROADCAST),
+    ("slab/peeking.rs", BROADCAST),
     ("channel/pipe/role.rs", PIPE),
     ("channel/pipe/lane.rs", PIPE),
     ("channel/pipe/writer.rs", PIPE),
@@ -44,6 +52,7 @@ const FILES: [(&str, &str); 28] = [
     ("sync/event.rs", "sync::model::event"),
     ("sync/barrier.rs", "sync::model::barrier"),
 ];
+const BROADCAST: &str = "channel::broadcast::model";
 const PIPE: &str = "channel::pipe::model";
 const QUEUE: &str = "channel::queue::model";
 const ORDERED: &str = "channel::ordered::model";
@@ -53,7 +62,7 @@ const SYNC: &str = "sync::model";
 const UNSEEN: [(&str, &str, &str); 0] = [];
 
 /// How an ordering is weakened: what is replaced by what.
-const WEAKER: [(&str, &str); 9] = [
+const WEAKER: [(&str, &str); 10] = [
     ("Acquire", "core::sync::atomic::Ordering::Relaxed"),
     ("Release", "core::sync::atomic::Ordering::Relaxed"),
     ("AcqRel", "core::sync::atomic::Ordering::Acquire"),
@@ -62,6 +71,7 @@ const WEAKER: [(&str, &str); 9] = [
     ("prim::full_fence();", ""),
     ("prim::acquire_fence();", ""),
     ("self.lane.meeting.light_fence();", ""),
+    ("self.ring.meeting.light_fence();", ""),
     ("meeting.heavy_fence()", "true"),
 ];
 

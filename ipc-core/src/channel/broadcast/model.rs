@@ -1,0 +1,555 @@
+//! Loom models of the broadcast: one for each ordering. `mutate` in the tests shows that weakening any of them fails here.
+//!
+//! As in the queue's models, a dead participant is one that stops at a chosen step, after which the oracle that stands for its
+//! lock byte says so; and who looks *in the middle* of another's work tries once instead of waiting.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::{
+    cell::State,
+    on_heap::{World, geometry, owner},
+    publish::PublishRefusal,
+    read::{ReadRefusal, Reader},
+};
+use crate::{
+    object::{
+        seat::Notes,
+        wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
+    },
+    prim::Release,
+};
+
+/// Messages of 8 bytes, and of 16 in two words of a cell or one block.
+fn world(capacity: usize, blocks: usize, is_lossless: bool) -> Arc<World> {
+    let inline = if blocks == 0 { 16 } else { 8 };
+    World::new(geometry(capacity, inline, blocks, is_lossless))
+}
+
+/// What a real wait does, asleep from the start.
+fn asleep<'w, R>(word: &'w WaitWord, mut attempt: impl FnMut() -> Attempt<'w, R>) -> R {
+    let patience = Patience::new();
+    let waiting = Waiting {
+        word,
+        strategy: WaitStrategy::Sleep,
+        patience: &patience,
+        deadline: Deadline::NEVER,
+        notes: Notes::Nowhere,
+    };
+    let attempt = || -> Attempt<'_, R> { attempt() }; // as long as `patience` lives
+    waiting.until(attempt, || true, || None).unwrap()
+}
+
+impl World {
+    fn read_asleep(&self, reader: &mut Reader) -> Result<u64, ReadRefusal> {
+        let items = &self.ring.gate().items;
+        asleep(items, || match reader.read_for_model() {
+            Err(ReadRefusal::Empty) => Attempt::Blocked(items),
+            Err(ReadRefusal::BeingPublished) => Attempt::Unsettled(items),
+            met => Attempt::Done(met),
+        })
+    }
+
+    fn publish_asleep(&self, slot: u32, value: u64, bytes: usize) -> Result<(), PublishRefusal> {
+        asleep(&self.ring.gate().space, || {
+            self.ring
+                .attempt_to_publish(|| match self.publish(slot, value, bytes) {
+                    Err(PublishRefusal::Closed) => Ok(Err(PublishRefusal::Closed)),
+                    Err(refusal) => Err(refusal),
+                    Ok(()) => Ok(Ok(())),
+                })
+        })
+    }
+
+    fn publish_patiently(&self, slot: u32, value: u64, bytes: usize) {
+        while let Err(refusal) = self.publish(slot, value, bytes) {
+            assert!(matches!(
+                refusal,
+                PublishRefusal::Full | PublishRefusal::Busy | PublishRefusal::NoBlocks
+            ));
+            thread::yield_now();
+        }
+    }
+}
+
+/// Reads, yielding while there is nothing.
+fn read_patiently(reader: &mut Reader) -> Result<u64, ReadRefusal> {
+    loop {
+        match reader.read_for_model() {
+            Err(ReadRefusal::Empty | ReadRefusal::BeingPublished) => thread::yield_now(),
+            met => return met,
+        }
+    }
+}
+
+/// Explores with at most so many preemptions, which bounds the time; three find all known bugs.
+fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 50_000;
+    builder.check(model);
+}
+
+// ---- what is read
+
+#[test]
+fn a_message_is_seen_whole_and_overwritten_after_it_was_read() {
+    explore(3, || {
+        let w = world(1, 0, true);
+        let mut reader = w.join(1);
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || (1..=2).for_each(|i| publisher.publish_patiently(0, i, 8)));
+        assert_eq!(read_patiently(&mut reader), Ok(1));
+        assert_eq!(read_patiently(&mut reader), Ok(2));
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_message_is_overwritten_only_after_it_was_read_in_one_try() {
+    explore(3, || {
+        let w = world(1, 0, true);
+        let mut reader = w.join(1);
+        w.publish(0, 1, 8).unwrap();
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || publisher.publish(0, 2, 8).is_ok());
+        assert_eq!(reader.read_for_model(), Ok(1));
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn who_looked_at_the_cursors_hands_that_on_to_its_threads() {
+    explore(3, || {
+        let w = world(1, 0, true);
+        let mut reader = w.join(1);
+        w.publish(0, 1, 8).unwrap();
+        let looker = Arc::clone(&w);
+        let l = thread::spawn(move || {
+            let tail = looker.ring.find_tail().unwrap();
+            looker.ring.look_at_cursors(tail);
+        });
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            let ring = &publisher.ring;
+            ring.publish_next(owner(0), ring.tail(), &[0; 8]).is_some()
+        });
+        assert_eq!(reader.read_for_model(), Ok(1));
+        l.join().unwrap();
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_message_that_is_overwritten_while_it_is_read_is_not_believed() {
+    explore(3, || {
+        let w = world(1, 0, false);
+        let mut reader = w.join(1);
+        w.publish(0, 1, 16).unwrap();
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || publisher.publish(0, 2, 16).unwrap());
+        match reader.read_for_model() {
+            Ok(value) => assert_eq!(value, 1),
+            Err(ReadRefusal::Lagged(missed)) => assert_eq!(missed, 1),
+            Err(ReadRefusal::Empty | ReadRefusal::BeingPublished) => unreachable!("it was there"),
+            Err(other) => panic!("{other:?}"),
+        }
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn what_was_read_of_a_message_was_written_before_it_was_there() {
+    explore(3, || {
+        let w = world(2, 0, false);
+        let mut reader = w.join(1);
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || publisher.publish(0, 7, 16).unwrap());
+        match reader.read_for_model() {
+            Ok(value) => assert_eq!(value, 7),
+            Err(ReadRefusal::Empty | ReadRefusal::BeingPublished) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn blocks_that_are_given_to_another_message_are_not_believed() {
+    explore(3, || {
+        let w = world(2, 1, false);
+        let mut reader = w.join(1);
+        w.publish(0, 1, 16).unwrap();
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || publisher.publish(0, 2, 16).unwrap());
+        match reader.read_for_model() {
+            Ok(value) => assert_eq!(value, 1),
+            Err(ReadRefusal::Lagged(missed)) => assert_eq!(missed, 1),
+            Err(other) => panic!("{other:?}"),
+        }
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn blocks_that_somebody_else_takes_over_are_not_believed() {
+    explore(2, || {
+        let w = world(3, 1, false);
+        let mut reader = w.join(1);
+        w.publish(0, 1, 16).unwrap();
+        let evictor = Arc::clone(&w);
+        let e = thread::spawn(move || {
+            let _ = evictor.ring.clear_oldest(owner(2));
+        });
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            if let Ok((_, owned)) = publisher
+                .ring
+                .slab
+                .as_ref()
+                .unwrap()
+                .store(owner(0), &[9; 16])
+            {
+                publisher.ring.slab.as_ref().unwrap().free(&owned).unwrap();
+            }
+        });
+        match reader.read_for_model() {
+            Ok(value) => assert_eq!(value, 1),
+            Err(ReadRefusal::Lagged(missed)) => assert_eq!(missed, 1),
+            Err(ReadRefusal::Empty) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+        e.join().unwrap();
+        t.join().unwrap();
+    });
+}
+
+// ---- one order
+
+#[test]
+fn publishers_share_the_ring_and_all_see_one_order() {
+    explore(2, || {
+        let w = world(2, 0, true);
+        let mut readers = [w.join(2), w.join(2)];
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || other.publish(0, 1, 8).unwrap());
+        w.publish(1, 2, 8).unwrap();
+        t.join().unwrap();
+        let seen = readers.each_mut().map(|reader| {
+            [
+                reader.read_for_model().unwrap(),
+                reader.read_for_model().unwrap(),
+            ]
+        });
+        assert_eq!(seen[0], seen[1]);
+        assert!(seen[0] == [1, 2] || seen[0] == [2, 1]);
+    });
+}
+
+#[test]
+fn nothing_is_overwritten_that_a_new_subscriber_has_still_to_read() {
+    explore(2, || {
+        let w = world(1, 0, true);
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            for i in 1..=3 {
+                if publisher.publish(0, i, 8).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut reader = w.join(1);
+        let mut last = 0;
+        for _ in 0..3 {
+            match reader.read_for_model() {
+                Ok(value) => {
+                    assert!(last == 0 || value == last + 1, "{value} after {last}");
+                    last = value;
+                }
+                Err(ReadRefusal::Empty | ReadRefusal::BeingPublished) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_new_subscriber_is_not_taken_for_the_last_one_in_its_seat() {
+    explore(3, || {
+        let w = world(1, 0, true);
+        w.publish(0, 1, 8).unwrap();
+        drop(w.join(1)); // its cursor stays where it was
+        (2..=3).for_each(|i| w.publish(0, i, 8).unwrap());
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || publisher.publish(0, 4, 8));
+        let reader = w.join(1);
+        // Nobody has anything to read that this would overwrite.
+        assert_eq!(t.join().unwrap(), Ok(()));
+        drop(reader);
+    });
+}
+
+#[test]
+fn who_looks_back_sees_no_gap() {
+    explore(2, || {
+        let w = world(2, 0, true);
+        (1..=2).for_each(|i| w.publish(0, i, 8).unwrap());
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            for i in 3..=4 {
+                if publisher.publish(0, i, 8).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut reader = w.join(1);
+        let mut last = 0;
+        if reader.look_back().is_ok() {
+            while let Ok(value) = reader.read_for_model() {
+                assert!(last == 0 || value == last + 1, "{value} after {last}");
+                last = value;
+            }
+        }
+        t.join().unwrap();
+    });
+}
+
+// ---- sleep
+
+#[test]
+fn no_wake_is_lost_by_a_subscriber() {
+    explore(3, || {
+        let w = world(2, 0, false);
+        let mut reader = w.join(1);
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || publisher.publish(0, 7, 8).unwrap());
+        assert_eq!(w.read_asleep(&mut reader), Ok(7));
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn all_subscribers_are_woken() {
+    explore(2, || {
+        let w = world(2, 0, false);
+        let other = Arc::clone(&w);
+        let mut readers = [w.join(1), w.join(2)];
+        let (one, two) = readers.split_at_mut(1);
+        w.publish(0, 1, 8).unwrap();
+        assert_eq!(w.read_asleep(&mut one[0]), Ok(1));
+        assert_eq!(w.read_asleep(&mut two[0]), Ok(1));
+        let [mut one, mut two] = readers;
+        let first = Arc::clone(&w);
+        let a = thread::spawn(move || assert_eq!(first.read_asleep(&mut one), Ok(2)));
+        let b = thread::spawn(move || other.publish(0, 2, 8).unwrap());
+        assert_eq!(w.read_asleep(&mut two), Ok(2));
+        a.join().unwrap();
+        b.join().unwrap();
+    });
+}
+
+fn a_publisher_is_woken(must_fence: bool, is_asymmetric: bool) {
+    explore(3, move || {
+        let mut shape = geometry(1, 8, 0, true);
+        shape.is_asymmetric = is_asymmetric;
+        let w = World::new(shape);
+        let mut reader = Reader::join(&w.ring, owner(1), must_fence)
+            .unwrap()
+            .unwrap();
+        w.publish(0, 1, 8).unwrap();
+        let t = thread::spawn(move || {
+            assert_eq!(reader.read_for_model(), Ok(1));
+            reader // subscribed until the end
+        });
+        w.publish_asleep(0, 2, 8).unwrap();
+        drop(t.join().unwrap());
+    });
+}
+
+#[test]
+fn no_wake_is_lost_by_a_publisher() {
+    a_publisher_is_woken(false, true);
+}
+
+#[test]
+fn a_fence_for_each_advance_does_without_the_kernels() {
+    a_publisher_is_woken(true, false);
+}
+
+#[test]
+fn a_publisher_that_waits_for_blocks_is_woken() {
+    explore(1, || {
+        let w = world(2, 1, true);
+        let mut reader = w.join(1);
+        w.publish(0, 1, 16).unwrap();
+        let t = thread::spawn(move || {
+            assert_eq!(reader.read_for_model(), Ok(1));
+            reader
+        });
+        w.publish_asleep(0, 2, 16).unwrap();
+        drop(t.join().unwrap());
+    });
+}
+
+#[test]
+fn who_leaves_wakes_a_publisher() {
+    explore(3, || {
+        let w = world(1, 0, true);
+        let reader = w.join(1);
+        w.publish(0, 1, 8).unwrap();
+        let t = thread::spawn(move || drop(reader));
+        w.publish_asleep(0, 2, 8).unwrap();
+        t.join().unwrap();
+    });
+}
+
+// ---- the end
+
+#[test]
+fn nothing_is_published_after_a_subscriber_was_told_that_all_is_over() {
+    explore(2, || {
+        let w = world(2, 0, false);
+        let mut reader = w.join(1);
+        let publisher = Arc::clone(&w);
+        let t = thread::spawn(move || publisher.publish(0, 1, 8).is_ok());
+        let closer = Arc::clone(&w);
+        let c = thread::spawn(move || closer.ring.close());
+        let seen = reader.read_for_model();
+        let was_published = t.join().unwrap();
+        if seen == Err(ReadRefusal::Closed) {
+            assert!(!was_published);
+        }
+        c.join().unwrap();
+    });
+}
+
+#[test]
+fn the_messages_of_who_closes_come_before_the_end() {
+    explore(3, || {
+        let w = world(2, 0, false);
+        let mut reader = w.join(1);
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            other.publish(0, 1, 8).unwrap();
+            other.ring.close();
+        });
+        assert_eq!(w.read_asleep(&mut reader), Ok(1));
+        assert_eq!(w.read_asleep(&mut reader), Err(ReadRefusal::Closed));
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn the_last_message_is_not_overlooked_by_who_finds_it_closed() {
+    explore(3, || {
+        let w = world(2, 0, false);
+        let mut reader = w.join(1);
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            let seen = reader.read_for_model();
+            assert_ne!(seen, Err(ReadRefusal::Closed));
+        });
+        other.publish(0, 1, 8).unwrap();
+        other.ring.close();
+        t.join().unwrap();
+    });
+}
+
+// ---- deaths
+
+#[test]
+fn what_a_dead_publisher_wrote_comes_before_the_next_write() {
+    explore(2, || {
+        let w = world(1, 0, true);
+        let victim = Arc::clone(&w);
+        let v = thread::spawn(move || {
+            victim.ring.claim_for_model(owner(0));
+            victim.die(0);
+        });
+        let sweeper = Arc::clone(&w);
+        let s = thread::spawn(move || sweeper.sweep());
+        let _ = w.publish(1, 9, 8); // or somebody is at work
+        v.join().unwrap();
+        s.join().unwrap();
+    });
+}
+
+#[test]
+fn a_slow_sweeper_does_not_rob_the_next_participant() {
+    explore(3, || {
+        let w = world(2, 0, false);
+        w.ring.claim_for_model(owner(0));
+        w.die(0);
+        let slow = Arc::clone(&w);
+        let s = thread::spawn(move || slow.sweep());
+        w.sweep();
+        // Somebody new in the slot of the dead, if another sweeper is done with it.
+        w.dead.fetch_and(!1, Release);
+        let claimed = w.participants.occupy_for_model(0, 1);
+        let claimed = claimed.and_then(|me| w.ring.claim_for_model(me));
+        s.join().unwrap();
+        if let Some(position) = claimed {
+            let seen = w.ring.seen_for_model(position & 1);
+            assert_eq!(seen.state, State::Writing);
+        }
+    });
+}
+
+#[test]
+fn a_slow_sweeper_does_not_stop_the_next_participant_clearing() {
+    explore(3, || {
+        let w = world(2, 1, false);
+        w.publish(1, 1, 16).unwrap();
+        assert!(w.ring.clearing_for_model(owner(0), 0));
+        w.die(0);
+        let slow = Arc::clone(&w);
+        let s = thread::spawn(move || slow.sweep());
+        w.sweep();
+        w.dead.fetch_and(!1, Release);
+        let new = w.participants.occupy_for_model(0, 1);
+        if let Some(me) = new {
+            w.ring.clearing_for_model(me, 0);
+        }
+        s.join().unwrap();
+        if new.is_some() {
+            assert_eq!(w.ring.seen_for_model(0).state, State::Clearing);
+        }
+    });
+}
+
+#[test]
+fn blocks_are_taken_over_after_what_the_dead_did_to_them() {
+    explore(1, || {
+        let w = world(2, 1, false);
+        w.publish(1, 1, 16).unwrap();
+        let victim = Arc::clone(&w);
+        let v = thread::spawn(move || {
+            // It may come too late.
+            if victim.ring.seen_for_model(0).state == State::Large {
+                victim.ring.clearing_for_model(owner(0), 0);
+            }
+            victim.die(0);
+        });
+        let sweeper = Arc::clone(&w);
+        let s = thread::spawn(move || sweeper.sweep());
+        let _ = w.publish(2, 2, 16); // or no blocks
+        v.join().unwrap();
+        s.join().unwrap();
+    });
+}
+
+#[test]
+fn a_publisher_goes_on_when_a_subscriber_has_died() {
+    explore(2, || {
+        let w = world(1, 0, true);
+        core::mem::forget(w.join(1));
+        w.publish(0, 1, 8).unwrap();
+        w.die(1);
+        let sweeper = Arc::clone(&w);
+        let t = thread::spawn(move || assert_eq!(sweeper.sweep(), 1));
+        w.publish_asleep(0, 2, 8).unwrap();
+        t.join().unwrap();
+    });
+}

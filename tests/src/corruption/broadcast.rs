@@ -1,0 +1,178 @@
+//! The same for broadcasts: lies before they are opened, and between the calls.
+//!
+//! Only calls that do not wait, or not for long, are made.
+
+use std::fs;
+
+use ipc_core::{Broadcast, Bytes, Namespace, Subscriber, WaitStrategy};
+
+use super::edit::{Edit, value};
+use super::layout::{IDENTITY, SLOT, SLOTS, word};
+use super::trial::{Bench, Outcome, TIMEOUT};
+use crate::random::Random;
+
+const PARTICIPANTS: u32 = 4;
+const CAPACITY: usize = 5;
+const SUBSCRIBERS: usize = 2;
+/// Where the tail is; then gate, cells, and in a lossless broadcast seats and cursors.
+const TAIL: usize = (SLOTS + PARTICIPANTS as usize * SLOT).next_multiple_of(128);
+const GATE: usize = TAIL + 128;
+const CELLS: usize = GATE + 128;
+const CELL: usize = 64;
+const SEATS: usize = (CELLS + CAPACITY * CELL).next_multiple_of(128);
+const CURSORS: usize = (SEATS + SUBSCRIBERS * 32).next_multiple_of(128);
+/// A message in three blocks.
+const LONG: usize = 1500;
+
+/// The file of a broadcast, with somebody in it who is dead in a copy.
+#[derive(Debug, Clone)]
+pub struct BroadcastSnapshot {
+    is_lossless: bool,
+    bytes: Vec<u8>,
+}
+
+fn message(random: &mut Random) -> Bytes {
+    let length = random.pick(&[0, 1, 30, LONG]);
+    Bytes(vec![random.below(256) as u8; length])
+}
+
+/// Some of both kinds, empty and full, made in `namespace`.
+///
+/// # Errors
+///
+/// When a broadcast refuses what it should not.
+pub fn snapshots(namespace: &Namespace) -> Outcome<Vec<BroadcastSnapshot>> {
+    let mut all = Vec::new();
+    let path = namespace.path().join("snapshot");
+    for is_lossless in [true, false] {
+        let options = Broadcast::<Bytes>::options(CAPACITY)
+            .memory(8 << 10)
+            .inline_bytes(CELL - 16)
+            .subscribers(SUBSCRIBERS)
+            .participants(PARTICIPANTS)
+            .namespace(namespace);
+        let options = if is_lossless {
+            options
+        } else {
+            options.lossy()
+        };
+        let made = options.create("snapshot")?;
+        let mut subscriber = made.subscribe()?;
+        for count in 0..=2 * CAPACITY {
+            let bytes = fs::read(&path)?;
+            all.push(BroadcastSnapshot { is_lossless, bytes });
+            let length = if count % 2 == 0 { 10 } else { LONG };
+            made.publish(Bytes(vec![count as u8; length]))?;
+            if count < CAPACITY {
+                subscriber.recv()?;
+            } else if count + 1 == 2 * CAPACITY {
+                break; // full, if it is lossless
+            }
+        }
+        made.unlink()?;
+    }
+    Ok(all)
+}
+
+/// What a liar would write: mostly over the cells and the cursors.
+fn lie(random: &mut Random, file: &[u8]) -> Edit {
+    let at = match random.below(16) {
+        0 => TAIL,
+        1 => GATE + 4 * random.index(8),
+        2..=7 => CELLS + CELL * random.index(CAPACITY),
+        8 | 9 => CELLS + CELL * random.index(CAPACITY) + 8 * random.index(4),
+        10 => SEATS + 32 * random.index(SUBSCRIBERS),
+        11 | 12 => CURSORS + 128 * random.index(SUBSCRIBERS) + 8 * random.index(2),
+        13 => IDENTITY + 8 * random.index((TAIL - IDENTITY) / 8),
+        14 => 16 + 8 * random.index(8),
+        _ => 8 * random.index(file.len() / 8),
+    };
+    let at = at / 8 * 8;
+    let old = word(file, at);
+    let owner = random.pick(&[0, 1, 2, 3, 5, 0x3fff]);
+    let number = match random.below(4) {
+        // A claim word of this lap or the next; a seat's word.
+        0 => (old >> 21).wrapping_add(random.below(2)) << 21 | owner << 3 | random.below(8),
+        1 => old >> 18 << 18 | owner << 4 | random.below(8),
+        2 => old.wrapping_add(random.below(2 * CAPACITY as u64)),
+        _ => value(random, old),
+    };
+    Edit {
+        offset: at,
+        bytes: number.to_le_bytes().to_vec(),
+    }
+}
+
+/// One trial.
+///
+/// # Errors
+///
+/// When the trial cannot be made.
+pub fn run(bench: &mut Bench, snapshots: &[BroadcastSnapshot], seed: u64) -> Outcome {
+    let mut random = Random::new(seed);
+    let snapshot = &snapshots[random.index(snapshots.len())];
+    let mut bytes = snapshot.bytes.clone();
+    let lies_before = !random.one_in(4);
+    if lies_before {
+        for _ in 0..1 + random.below(4) {
+            lie(&mut random, &snapshot.bytes).apply(&mut bytes);
+        }
+    }
+    let name = format!("victim-{seed}");
+    let victim = bench.file(&name, &bytes)?;
+    let namespace = bench.namespace().clone();
+    bench.step(seed, "inspect", || namespace.inspect(&name));
+    if random.one_in(4) {
+        bench.step(seed, "namespace sweep", || namespace.sweep(&name));
+    }
+    let strategies = [
+        WaitStrategy::Adaptive,
+        WaitStrategy::Sleep,
+        WaitStrategy::Spin,
+    ];
+    let options = Broadcast::<Bytes>::options(1)
+        .wait(random.pick(&strategies))
+        .namespace(&namespace);
+    let Some(opened) = bench.step(seed, "open", || options.open(&name)) else {
+        return Ok(());
+    };
+    let mut subscriber: Option<Subscriber<Bytes>> = None;
+    for _ in 0..6 + random.below(14) {
+        if random.one_in(3) || !lies_before {
+            victim.lie(&lie(&mut random, &snapshot.bytes), bytes.len());
+        }
+        let message = message(&mut random);
+        match (random.below(12), subscriber.as_mut()) {
+            (0..=2, _) => drop(bench.step(seed, "try_publish", || opened.try_publish(message))),
+            (3, _) => drop(bench.step(seed, "publish_timeout", || {
+                opened.publish_timeout(message, TIMEOUT)
+            })),
+            (4, _) => drop(bench.step(seed, "sweep", || opened.sweep())),
+            (5, _) => drop(bench.step(seed, "inspect", || namespace.inspect(&name))),
+            (6, _) => drop(bench.step(seed, "look", || {
+                Ok::<_, ()>((opened.len(), opened.subscribers(), opened.is_closed()))
+            })),
+            (7, Some(_)) => drop(bench.step(seed, "unsubscribe", || {
+                subscriber = None;
+                Ok::<_, ()>(())
+            })),
+            (8, Some(one)) => drop(bench.step(seed, "recv_timeout", || one.recv_timeout(TIMEOUT))),
+            (_, Some(one)) => drop(bench.step(seed, "try_recv", || one.try_recv())),
+            // From the oldest on only where nobody can keep it waiting: before the first lie.
+            (_, None) => subscriber = bench.step(seed, "subscribe", || opened.subscribe()),
+        }
+        if random.one_in(40) {
+            bench.step(seed, "close", || {
+                opened.close();
+                Ok::<_, ()>(())
+            });
+        }
+    }
+    bench.step(seed, "drop", || {
+        drop(subscriber);
+        drop(opened);
+        Ok::<_, ()>(())
+    });
+    debug_assert!(snapshot.is_lossless || snapshot.bytes.len() > CELLS);
+    Ok(())
+}
