@@ -35,6 +35,8 @@ mod message;
 
 mod channel;
 
+mod wait_set;
+
 mod inspect;
 
 pub use channel::errors::{
@@ -55,4 +57,7 @@ pub use sync::{
     AcquireTimeoutError, Barrier, BarrierError, BoundedSemaphore, BoundedSemaphoreGuard, Condition,
     Event, Lock, LockGuard, Options, RLock, RLockGuard, ReadGuard, ReleaseError, RwLock, Semaphore,
     SemaphoreGuard, Timer, TryAcquireError, WriteGuard,
+};
+pub use wait_set::{
+    Descriptor, Interval, Pollable, ProcessExit, WaitSet, Waitable, Writable, wait,
 };

@@ -7,6 +7,7 @@ pub(crate) mod membership;
 pub(crate) mod namespace;
 pub(crate) mod participant;
 pub(crate) mod seat;
+pub(crate) mod source;
 pub(crate) mod wait;
 
 pub use kind::Kind;

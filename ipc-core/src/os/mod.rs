@@ -4,6 +4,7 @@
 pub(crate) mod alarm;
 pub(crate) mod clock;
 pub(crate) mod copy;
+pub(crate) mod descriptor;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
@@ -11,4 +12,5 @@ pub(crate) mod map;
 pub(crate) mod membarrier;
 pub(crate) mod process;
 pub(crate) mod sigbus;
+pub(crate) mod thread;
 pub(crate) mod token;

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 26] = [
+const FILES: [(&str, &str); 27] = [
     ("channel/pipe/role.rs", PIPE),
     ("channel/pipe/lane.rs", PIPE),
     ("channel/pipe/writer.rs", PIPE),
@@ -41,6 +41,7 @@ const FILES: [(&str, &str); 26] = [
     ("sync/semaphore.rs", "sync::model::semaphore"),
     ("sync/event.rs", "sync::model::event"),
     ("sync/barrier.rs", "sync::model::barrier"),
+    ("wait_set/vigil.rs", "wait_set::model"),
 ];
 const PIPE: &str = "channel::pipe::model";
 const QUEUE: &str = "channel::queue::model";
@@ -51,7 +52,7 @@ const SYNC: &str = "sync::model";
 const UNSEEN: [(&str, &str, &str); 0] = [];
 
 /// How an ordering is weakened: what is replaced by what.
-const WEAKER: [(&str, &str); 9] = [
+const WEAKER: [(&str, &str); 11] = [
     ("Acquire", "core::sync::atomic::Ordering::Relaxed"),
     ("Release", "core::sync::atomic::Ordering::Relaxed"),
     ("AcqRel", "core::sync::atomic::Ordering::Acquire"),
@@ -61,6 +62,12 @@ const WEAKER: [(&str, &str); 9] = [
     ("prim::acquire_fence();", ""),
     ("self.lane.meeting.light_fence();", ""),
     ("self.meeting.heavy_fence()", "true"),
+    (
+        "membarrier::heavy_fence_at(meetings)",
+        "{ drop(meetings); true }",
+    ),
+    // As if it took what it is woken for.
+    ("word().announce_onlooker()", "word().announce(None).into()"),
 ];
 
 /// One weakened ordering.

@@ -16,6 +16,7 @@ mod receiver;
 mod receiving;
 mod role;
 mod sender;
+mod source;
 mod stream;
 mod travel;
 mod writer;
@@ -23,7 +24,7 @@ mod writer;
 #[cfg(all(test, loom))]
 mod model;
 #[cfg(any(test, loom))]
-mod on_heap;
+pub(crate) mod on_heap;
 #[cfg(all(test, not(loom)))]
 mod tests;
 

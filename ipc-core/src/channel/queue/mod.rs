@@ -17,11 +17,12 @@ mod look;
 mod put;
 mod repair;
 mod ring;
+mod source;
 
 #[cfg(all(test, loom))]
 mod model;
 #[cfg(any(test, loom))]
-mod on_heap;
+pub(crate) mod on_heap;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -42,6 +43,7 @@ use crate::{
     message::{Bytes, Message},
     object::{
         lifetime::{Object, Ticket},
+        source::Watched,
         wait::{Deadline, WaitStrategy},
     },
 };
@@ -384,6 +386,14 @@ impl Queue<Bytes> {
 }
 
 impl<T> Queue<T> {
+    pub(crate) fn watched_items(&self) -> Watched {
+        self.inner.watched_items()
+    }
+
+    pub(crate) fn watched_room(&self) -> Watched {
+        self.inner.watched_room()
+    }
+
     /// How many messages are in the queue. Exact while nobody puts or gets. Takes time in proportion to the capacity.
     #[must_use]
     pub fn len(&self) -> usize {
