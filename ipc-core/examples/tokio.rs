@@ -7,6 +7,8 @@
 //! $ cargo run --release -p ipc-core --example tokio
 //! ```
 
+#![allow(unsafe_code)] // that of tokio's way to take a descriptor
+
 use std::{
     env, fs, io,
     process::{Child, Command},
@@ -15,7 +17,10 @@ use std::{
 };
 
 use ipc_core::{Namespace, Pipe, Pollable, Queue, Receiver, TryGetError, TryRecvError};
-use tokio::{io::unix::AsyncFd, time};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time,
+};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -60,6 +65,13 @@ fn follow(part: &str, namespace: &Namespace) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Has the runtime watch the descriptor.
+fn watch(pollable: Pollable) -> io::Result<AsyncFd<Pollable>> {
+    // SAFETY: a pollable has one descriptor, which stays open as long as it lives.
+    let watched = unsafe { AsyncFd::register_with_interest(pollable, Interest::READABLE) };
+    Ok(watched?)
+}
+
 /// What `attempt` returns, as soon as it returns anything.
 async fn when_ready<T>(
     object: &AsyncFd<Pollable>,
@@ -77,7 +89,7 @@ async fn when_ready<T>(
 }
 
 async fn print_numbers(queue: &Queue<u32>) -> Result<(), Failure> {
-    let pollable = AsyncFd::new(Pollable::new(queue)?)?;
+    let pollable = watch(Pollable::new(queue)?)?;
     let attempt = || match queue.try_get() {
         Err(TryGetError::Empty) => None,
         got => Some(got),
@@ -85,14 +97,16 @@ async fn print_numbers(queue: &Queue<u32>) -> Result<(), Failure> {
     loop {
         match when_ready(&pollable, attempt).await? {
             Ok(number) => println!("queue: {number}"),
-            Err(TryGetError::Closed) => return Ok(println!("queue: closed")),
+            Err(TryGetError::Closed) => break,
             Err(e) => return Err(e.into()),
         }
     }
+    println!("queue: closed");
+    Ok(())
 }
 
 async fn print_words(receiver: &mut Receiver<String>) -> Result<(), Failure> {
-    let pollable = AsyncFd::new(Pollable::new(receiver)?)?;
+    let pollable = watch(Pollable::new(receiver)?)?;
     loop {
         let attempt = || match receiver.try_recv() {
             Err(TryRecvError::Empty) => None,
@@ -100,7 +114,10 @@ async fn print_words(receiver: &mut Receiver<String>) -> Result<(), Failure> {
         };
         match when_ready(&pollable, attempt).await? {
             Ok(word) => println!("pipe: {word}"),
-            Err(end) => return Ok(println!("pipe: {end}")),
+            Err(end) => {
+                println!("pipe: {end}");
+                return Ok(());
+            }
         }
     }
 }

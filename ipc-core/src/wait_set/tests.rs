@@ -219,8 +219,7 @@ fn among_many_things_those_are_named_that_are_ready() {
     for case in &cases {
         set.add(case.name, &*case.thing).unwrap();
     }
-    for at in 0..cases.len() {
-        let case = &mut cases[at];
+    for case in &mut cases {
         assert!(set.try_wait().unwrap().is_empty());
         (case.make_ready)();
         assert_eq!(set.wait_timeout(LONG).unwrap(), [case.name]);
