@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::vigil::{Post, Vigil};
 use crate::{
-    channel::{pipe::on_heap::receiving, queue::on_heap::getting},
+    channel::{pipe::model::receiving, queue::model::getting},
     object::{
         seat::Notes,
         source::{Source, Watched},

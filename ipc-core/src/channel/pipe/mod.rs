@@ -22,9 +22,9 @@ mod travel;
 mod writer;
 
 #[cfg(all(test, loom))]
-mod model;
+pub(crate) mod model;
 #[cfg(any(test, loom))]
-pub(crate) mod on_heap;
+mod on_heap;
 #[cfg(all(test, not(loom)))]
 mod tests;
 

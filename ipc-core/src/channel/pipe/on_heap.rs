@@ -124,28 +124,3 @@ pub(super) fn number(received: Received<'_>) -> u64 {
     received.write_over(&mut bytes);
     u64::from_ne_bytes(bytes.try_into().unwrap())
 }
-
-/// A lane for two messages: what its reader waits for, and a send of a number.
-#[cfg(all(test, loom))]
-pub(crate) fn receiving() -> (
-    Arc<dyn crate::object::source::Source>,
-    impl FnMut(u64) + Send + 'static,
-) {
-    let w = World::new(geometry(16, Some(8), true), 2);
-    let (_, mut writer) = w.writer(0).unwrap();
-    let place = super::end::Place {
-        lane: 0,
-        side: Side::Reader,
-    };
-    w.take(Side::Reader, 1).unwrap();
-    let source = super::source::EndSource {
-        core: Arc::clone(&w.core),
-        place,
-        me: owner(1),
-    };
-    let send = move |value| {
-        let _ = &w; // who is attached, lives
-        writer.send_for_model(value).unwrap();
-    };
-    (Arc::new(source), send)
-}

@@ -20,9 +20,9 @@ mod ring;
 mod source;
 
 #[cfg(all(test, loom))]
-mod model;
+pub(crate) mod model;
 #[cfg(any(test, loom))]
-pub(crate) mod on_heap;
+mod on_heap;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
