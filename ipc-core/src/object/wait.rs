@@ -42,6 +42,7 @@
 //! * Who took possession and has not published: what its death leaves is repaired, and its sweep wakes everybody.
 //! * The woken one, before it took what it was woken for: its sweep wakes everybody. One that was *stopped* there keeps
 //!   nobody waiting longer than [`WATCH_NS`], as every sleeper looks again at least so often.
+//! * An onlooker, dead or stopped anywhere: nobody depends on it (W5).
 //! * All others, while all sleep: a sleeper's look at the end of each [`WATCH_NS`] sweeps the dead; one look serves all.
 //!
 //! Spurious wakes are legal everywhere: a sleeper looks again and goes on.
