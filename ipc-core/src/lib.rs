@@ -9,10 +9,12 @@
 //!
 //! # Threads and signals
 //!
-//! Nothing here needs a thread of its own, nor a signal, but for one thing: a process whose calls have slept in the kernel a thousand times, or
+//! Nothing here needs a thread of its own, nor a signal, but for two things: a process whose calls have slept in the kernel a thousand times, or
 //! that acquires ten thousand locks in a second, gets a thread `ipc-alarm`, which makes sleeping cheaper, and keeps the time at which
 //! locks are acquired. It blocks all signals, and runs 25 times a second while somebody sleeps or acquires so often, else
-//! not at all. Who calls what only a process with one thread may (`unshare` of a user namespace, say) does so before that.
+//! not at all. A process that makes a [`Pollable`], or waits with a [`WaitSet`] for objects and descriptors together, gets threads `ipc-lookout`,
+//! which block all signals, too, and run ten times a second while they watch anything. Who calls what only a process with one thread may (`unshare` of
+//! a user namespace, say) does so before that.
 //!
 //! # Features
 //!
@@ -35,6 +37,8 @@ mod sync;
 mod message;
 
 mod channel;
+
+mod wait_set;
 
 mod inspect;
 
@@ -66,4 +70,7 @@ pub use sync::{
     AcquireTimeoutError, Barrier, BarrierError, BoundedSemaphore, BoundedSemaphoreGuard, Condition,
     Event, Lock, LockGuard, Options, RLock, RLockGuard, ReadGuard, ReleaseError, RwLock, Semaphore,
     SemaphoreGuard, Timer, TryAcquireError, WriteGuard,
+};
+pub use wait_set::{
+    Descriptor, Interval, Pollable, ProcessExit, WaitSet, Waitable, Writable, wait,
 };

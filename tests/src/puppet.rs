@@ -7,6 +7,7 @@ pub mod listener;
 pub mod ordered;
 pub mod pipe;
 pub mod sync;
+pub mod wait_set;
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};

@@ -284,3 +284,36 @@ fn all_who_subscribe_see_the_same_and_a_killed_one_holds_up_nobody() {
         "{lines:#?}"
     );
 }
+
+/// What a process printed of one object, in order.
+fn of<'a>(lines: &'a [String], object: &str) -> Vec<&'a str> {
+    let prefix = format!("{object}: ");
+    let rest = lines.iter().filter_map(|line| line.strip_prefix(&prefix));
+    rest.collect()
+}
+
+const NUMBERS: [&str; 5] = ["1", "2", "3", "4", "5"];
+const WORDS: [&str; 5] = ["word 1", "word 2", "word 3", "word 4", "word 5"];
+
+#[test]
+fn one_epoll_loop_sees_all_of_a_queue_a_pipe_and_an_event() {
+    let lines = run("epoll");
+    assert_eq!(of(&lines, "queue"), NUMBERS, "{lines:#?}");
+    let words = of(&lines, "pipe");
+    assert_eq!(words[..5], WORDS, "{lines:#?}");
+    assert_eq!(words.len(), 6, "and the end of file: {lines:#?}");
+    assert_eq!(lines.last().map(String::as_str), Some("event: set"));
+    assert_eq!(lines.len(), 12, "{lines:#?}");
+}
+
+#[test]
+fn tasks_of_tokio_see_all_of_a_queue_and_a_pipe_while_its_clock_ticks() {
+    let lines = run("tokio");
+    let (numbers, words) = (of(&lines, "queue"), of(&lines, "pipe"));
+    assert_eq!(numbers[..5], NUMBERS, "{lines:#?}");
+    assert_eq!(numbers[5..], ["closed"], "{lines:#?}");
+    assert_eq!(words[..5], WORDS, "{lines:#?}");
+    assert_eq!(words.len(), 6, "and the end of file: {lines:#?}");
+    let last = lines.last().map(String::as_str);
+    assert_eq!(last, Some("the clock has ticked meanwhile: true"));
+}

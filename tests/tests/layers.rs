@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up.
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 2] = [
     "error", "prim", "os", "region", "object", "slab", "sync", "message", "channel", "manager",
     "process", "wait_set", "inspect",
 ];
@@ -207,7 +207,10 @@ fn switches(file: &str, text: &str) -> Vec<String> {
             .map(|l| l.trim())
             .find(|l| !l.starts_with("#["));
         lines[at].trim_start().starts_with("#[cfg(")
-            && item.is_some_and(|i| i.starts_with("mod ") || i.starts_with("const _: () ="))
+            && item.is_some_and(|i| {
+                let i = i.strip_prefix("pub(crate) ").unwrap_or(i);
+                i.starts_with("mod ") || i.starts_with("const _: () =")
+            })
     };
     (0..lines.len())
         .filter(|&at| is_switch(&lines[at]) && !is_of_item(at))

@@ -237,6 +237,14 @@ fn events_conditions_and_barriers_survive_a_kill_and_a_stop_at_each_state_of_eac
 }
 
 #[test]
+fn nobody_misses_who_was_killed_or_stopped_while_it_waited_for_many_things() {
+    for campaign in ["kill", "stop"] {
+        let trials = trials_of("sync/wait-set", campaign);
+        assert!(trials > 12, "{campaign}: {trials} trials");
+    }
+}
+
+#[test]
 fn synchronisation_objects_survive_a_repairer_that_is_killed_too() {
     if is_at_leisure() {
         let trials = trials_of("sync/", "nested");

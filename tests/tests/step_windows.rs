@@ -11,7 +11,9 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use ipc_core::{Bytes, Namespace, ParticipantState, Queue, QueueOptions, WaitStrategy};
+use ipc_core::{
+    Bytes, Namespace, ParticipantState, Queue, QueueOptions, Semaphore, WaitSet, WaitStrategy,
+};
 use ipc_tests::step::{End, Event, Operation, Victim};
 use ipc_tests::trial_directory::TrialDirectory;
 
@@ -90,6 +92,20 @@ impl Place {
     fn len(&self) -> u64 {
         self.namespace.inspect("q").unwrap().queue.unwrap().len
     }
+}
+
+/// Waits for the queue and for permits; whether the queue was ready.
+fn set_sleeper(place: &Place) -> Victim {
+    let arm = || -> Operation<'_> {
+        let permits = Semaphore::options(0).namespace(&place.namespace);
+        let permits = permits.open_or_create("permits").unwrap();
+        let mut set = WaitSet::new();
+        set.set_wait_strategy(WaitStrategy::Sleep);
+        set.add("permits", &permits).unwrap();
+        set.add("queue", &place.open()).unwrap();
+        Box::new(move || (set.wait_timeout(LONG).unwrap() == ["queue"]).into())
+    };
+    Victim::fork(arm).unwrap()
 }
 
 fn syscall_of(victim: &Victim) -> Option<i64> {
@@ -246,4 +262,43 @@ fn nobody_notices_the_death_of_a_sleeper() {
     assert_eq!(queue.get().unwrap().0, [6]);
     queue.sweep().unwrap();
     assert_eq!(place.alive(), 1);
+}
+
+/// A set that was woken for a message, stands behind its wake, and has not looked; and a getter that went to sleep after it.
+fn set_is_woken(place: &Place, queue: &Queue<Bytes>) -> (Victim, Victim) {
+    for _ in 0..50 {
+        let mut set = set_sleeper(place);
+        set.resume_into_syscall().unwrap();
+        wait_until(|| syscall_of(&set) == Some(libc::SYS_futex_waitv));
+        let getter = place.sleeper();
+        queue.put(Bytes(vec![5])).unwrap();
+        if set.wait_behind_syscall().unwrap() >= 0 {
+            return (set, getter);
+        }
+        drop((set, getter)); // its sleep was over before
+        let _ = queue.try_get();
+    }
+    panic!("it was never woken")
+}
+
+#[test]
+fn a_getter_gets_its_message_while_a_set_that_was_woken_for_it_is_stopped_or_killed() {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    for is_killed in [false, true] {
+        let place = Place::new();
+        let queue = place.open();
+        let (mut set, mut getter) = set_is_woken(&place, &queue);
+        if is_killed {
+            set.kill().unwrap();
+        }
+        assert_eq!(result_in_time(&mut getter), 5);
+        let mut another = place.sleeper();
+        queue.put(Bytes(vec![6])).unwrap();
+        assert_eq!(result_in_time(&mut another), 6);
+        if !is_killed {
+            queue.put(Bytes(vec![7])).unwrap();
+            set.resume().unwrap();
+            assert_eq!(result_in_time(&mut set), 1);
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod pipe;
 mod queue;
 mod suite;
 mod sync;
+mod wait_set;
 
 use criterion::Criterion;
 use ipc_benches::report;
@@ -78,5 +79,7 @@ fn main() {
     sync::semaphores_alone(&mut suite);
     sync::events(&mut suite);
     sync::conditions(&mut suite);
+    wait_set::round_trips(&mut suite);
+    wait_set::ready(&mut suite);
     suite.finish();
 }

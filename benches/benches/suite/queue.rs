@@ -20,7 +20,7 @@ const STREAM_MEMORY: (usize, usize) = (8 << 20, 32 << 20);
 /// Memory of the large queue that is attached to.
 const LARGE: usize = 16 << 20;
 
-fn items() -> Named<Plain<Item>> {
+pub(crate) fn items() -> Named<Plain<Item>> {
     Named::create(Queue::options(CAPACITY))
 }
 

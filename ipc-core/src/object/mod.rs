@@ -8,6 +8,7 @@ pub(crate) mod namespace;
 pub(crate) mod participant;
 pub(crate) mod rendezvous;
 pub(crate) mod seat;
+pub(crate) mod source;
 pub(crate) mod wait;
 
 pub use kind::Kind;

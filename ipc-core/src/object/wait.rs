@@ -2,8 +2,8 @@
 //!
 //! # The word
 //!
-//! `sequence << 2 | MANY | ONE`: 32 bits on which the kernel compares and sleeps. ONE: somebody may sleep. MANY: more than
-//! one may.
+//! `sequence << 2 | MANY | ONE`: 32 bits on which the kernel compares and sleeps. ONE: somebody may sleep. Both: more than
+//! one may. MANY alone: among those who may sleep is an *onlooker*, who sleeps on other words too and takes nothing.
 //!
 //! # Why no wake is lost
 //!
@@ -22,12 +22,16 @@
 //! * W3. *One wake suffices for one thing published*, as all who sleep on one word wait for the same thing: whoever wakes
 //!   takes it, or finds that somebody awake took it. Who wakes and leaves something behind wakes the next one. Waits with
 //!   different wishes use different words, or are all woken.
-//! * W4. *Nobody sleeps on under a word without ONE.* A waker that finds ONE alone clears it and then wakes everybody: that
+//! * W4. *Nobody sleeps on under a word without ONE or MANY.* A waker that finds ONE alone clears it and then wakes everybody: that
 //!   is the one sleeper, and perhaps some that came between the two steps and announce themselves anew. So one that was
-//!   woken leaves no announcement behind, and a round trip takes as few system calls as by hand. So does a waker that has
-//!   something for everybody, whatever it finds. Any other that finds MANY wakes as
+//!   woken leaves no announcement behind, and a round trip takes as few system calls as by hand. So does a waker that finds MANY
+//!   alone (W5), and one that has something for everybody, whatever it finds. Any other that finds both wakes as
 //!   many as it has something for, and when there were fewer, clears both together with waking all, in one system call
 //!   (`FUTEX_WAKE_OP`) that no futex wait can interleave with.
+//! * W5. *An onlooker keeps no wake from anybody.* It need not take what it was woken for, and may be stopped. So it announces
+//!   itself in such a way that the next waker wakes everybody, whatever it has; and nobody who comes to sleep beside it changes
+//!   that. It also need not withdraw its announcement from the words that did not wake it: that costs the next waker
+//!   there one system call.
 //!
 //! # If a process dies
 //!
@@ -38,6 +42,7 @@
 //! * Who took possession and has not published: what its death leaves is repaired, and its sweep wakes everybody.
 //! * The woken one, before it took what it was woken for: its sweep wakes everybody. One that was *stopped* there keeps
 //!   nobody waiting longer than [`WATCH_NS`], as every sleeper looks again at least so often.
+//! * An onlooker, dead or stopped anywhere: nobody depends on it (W5).
 //! * All others, while all sleep: a sleeper's look at the end of each [`WATCH_NS`] sweeps the dead; one look serves all.
 //!
 //! Spurious wakes are legal everywhere: a sleeper looks again and goes on.
@@ -61,6 +66,8 @@ pub(crate) const WATCH_NS: u64 = 100_000_000;
 
 const ONE: u32 = 1;
 const MANY: u32 = 2;
+/// Both bits of a word beside which an onlooker may sleep.
+const ONLOOKER: u32 = MANY;
 const SEQUENCE: u32 = 4;
 /// How often to try an exchange that only other sleepers and wakers can spoil.
 const RETRIES: u32 = 16;
@@ -115,7 +122,7 @@ impl WaitWord {
             let seen = self.0.load(Relaxed);
             match seen & (ONE | MANY) {
                 0 => return, // another waker is waking them all
-                ONE => {}
+                ONE | ONLOOKER => {}
                 _ if count == u32::MAX => {}
                 _ => break,
             }
@@ -126,7 +133,9 @@ impl WaitWord {
                 return;
             }
         }
-        self.0.fetch_add(SEQUENCE, Relaxed); // W2
+        let seen = self.0.fetch_add(SEQUENCE, Relaxed); // W2
+        let has_onlooker = seen & (ONE | MANY) == ONLOOKER;
+        let count = if has_onlooker { u32::MAX } else { count }; // W5
         if futex::wake(&self.0, count) < count {
             // From ONE and MANY set to clear and one further on, in one addition. (If somebody was faster, this leaves the
             // announcement of nobody, which costs the next wakers system calls. All were woken, so none sleeps under it.)
@@ -136,7 +145,7 @@ impl WaitWord {
 
     /// Announces a sleeper, which may have announced itself `last` already. What it waits for must be looked for between
     /// this and [`Self::sleep`].
-    fn announce(&self, last: Option<Announced>) -> Announced {
+    pub(crate) fn announce(&self, last: Option<Announced>) -> Announced {
         let mut announced = None;
         for _ in 0..RETRIES {
             let seen = self.0.load(Relaxed);
@@ -144,6 +153,7 @@ impl WaitWord {
             let next = match seen & (ONE | MANY) {
                 0 => seen | ONE,
                 ONE if is_mine => seen,
+                ONLOOKER => seen, // W5
                 _ => seen | ONE | MANY,
             };
             let exchange = self.0.compare_exchange(seen, next, Relaxed, Relaxed);
@@ -152,10 +162,24 @@ impl WaitWord {
                 break;
             }
         }
-        let announced = announced
-            .unwrap_or_else(|| Announced(self.0.fetch_or(ONE | MANY, Relaxed) | ONE | MANY));
+        let announced =
+            announced.unwrap_or_else(|| Announced(self.0.fetch_or(MANY, Relaxed) | MANY));
         prim::full_fence_after_rmw(); // W1
         announced
+    }
+
+    /// Announces an onlooker (W5); `None` if too much goes on here to sleep on this word now. A full fence must
+    /// follow before it looks for what it waits for (W1).
+    pub(crate) fn announce_onlooker(&self) -> Option<Announced> {
+        for _ in 0..RETRIES {
+            let seen = self.0.load(Relaxed);
+            let next = seen & !ONE | ONLOOKER;
+            let exchange = self.0.compare_exchange(seen, next, Relaxed, Relaxed);
+            if exchange.is_ok() {
+                return Some(Announced(next));
+            }
+        }
+        None
     }
 
     fn sleep(&self, announced: Announced, until_ns: u64) {
@@ -181,7 +205,24 @@ impl WaitWord {
 
 /// The value under which a sleeper announced itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Announced(u32);
+pub(crate) struct Announced(u32);
+
+/// Sleeps until one of the words, on which an onlooker has announced itself, is woken, or its `bell` no longer holds the value.
+/// As a nap, so shortly that a wake may be missing.
+pub(crate) fn sleep_on_any<'a>(
+    words: impl Iterator<Item = (&'a WaitWord, Announced)>,
+    bell: Option<(&'a AtomicU32, u32)>,
+    until_ns: u64,
+    is_nap: bool,
+) {
+    let words = words.map(|(word, announced)| (&word.0, announced.0));
+    let words: Vec<_> = bell.into_iter().chain(words).collect();
+    if is_nap {
+        futex::nap_any(&words, until_ns);
+    } else {
+        futex::wait_any(&words, until_ns); // W2
+    }
+}
 
 /// When a wait gives up, on the monotonic clock.
 #[derive(Debug, Clone, Copy)]
@@ -189,6 +230,11 @@ pub(crate) struct Deadline(u64);
 
 impl Deadline {
     pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    /// On the monotonic clock.
+    pub(crate) fn ns(self) -> u64 {
+        self.0
+    }
 
     pub(crate) fn after(timeout: Duration) -> Self {
         let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
@@ -199,7 +245,7 @@ impl Deadline {
         self.0 == u64::MAX
     }
 
-    fn is_over(self, now: u64) -> bool {
+    pub(crate) fn is_over(self, now: u64) -> bool {
         now >= self.0 && !self.is_never()
     }
 }
@@ -232,7 +278,7 @@ impl Patience {
     }
 
     /// How often to look before sleeping this time.
-    fn looks(&self) -> u32 {
+    pub(crate) fn looks(&self) -> u32 {
         let learnt = self.0.load(Ordering::Relaxed);
         let (skipped, looks) = (learnt >> 16, learnt & 0xffff);
         if process::cores() == 1 {
@@ -271,7 +317,7 @@ impl Patience {
         false
     }
 
-    fn learn(&self, has_paid_off: bool) {
+    pub(crate) fn learn(&self, has_paid_off: bool) {
         let looks = self.0.load(Ordering::Relaxed) & 0xffff;
         let next = if has_paid_off {
             (looks * 2).clamp(16, Self::MOST)

@@ -79,6 +79,29 @@ pub(super) fn keep(is_kept: bool) {
     TICK.store(if is_kept { coarse_ns() } else { 0 }, Relaxed);
 }
 
+/// A time as the kernel reads it.
+pub(crate) fn timespec(ns: u64) -> libc::timespec {
+    libc::timespec {
+        tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX),
+        tv_nsec: (ns % 1_000_000_000) as i64,
+    }
+}
+
+/// Sleeps until a time on the monotonic clock. May return early.
+#[cfg(not(loom))]
+pub(crate) fn sleep_until(deadline_ns: u64) {
+    let deadline = timespec(deadline_ns);
+    // SAFETY: the kernel reads `deadline`, which outlives the call, and writes nothing.
+    unsafe {
+        libc::clock_nanosleep(
+            libc::CLOCK_MONOTONIC,
+            libc::TIMER_ABSTIME,
+            &raw const deadline,
+            core::ptr::null_mut(),
+        )
+    };
+}
+
 /// Nanoseconds since 1970, for people to read.
 pub(crate) fn unix_ns() -> u64 {
     SystemTime::now()

@@ -64,6 +64,46 @@ impl Process {
     }
 }
 
+/// Something that each process has one of. What a forked child finds of its parent's, it leaves alone: somebody may have been
+/// at work on it.
+#[derive(Debug)]
+pub(crate) struct PerProcess<T>(AtomicPtr<(Process, T)>);
+
+impl<T: Default + Sync> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// This process's; made now if there is none. It is never freed.
+    pub(crate) fn get(&self) -> &'static T {
+        let seen = self.0.load(Ordering::Acquire);
+        // SAFETY: null, or what was leaked below, here or in an ancestor.
+        match unsafe { seen.as_ref() } {
+            Some((process, one)) if process.is_this() => one,
+            _ => self.make(seen),
+        }
+    }
+
+    #[cold]
+    fn make(&self, seen: *mut (Process, T)) -> &'static T {
+        let new = Box::into_raw(Box::new((Process::this(), T::default())));
+        let exchange = self
+            .0
+            .compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire);
+        let ours = match exchange {
+            Ok(_) => new,
+            Err(other) => {
+                // SAFETY: nobody else has seen it.
+                drop(unsafe { Box::from_raw(new) });
+                other // another thread of this process was faster
+            }
+        };
+        // SAFETY: leaked from here on.
+        let (_, one) = unsafe { &*ours };
+        one
+    }
+}
+
 #[cold]
 fn first_epoch() -> u32 {
     let _guard = hold_forks();

@@ -6,18 +6,38 @@
 
 use crate::prim::AtomicU32;
 
+/// On how many words the kernel lets one thread sleep.
+pub(crate) const WORDS_AT_ONCE: usize = 128;
+/// How long somebody sleeps at the most whom a change of some word does not wake.
+#[cfg(not(loom))]
+const SHORTLY_NS: u64 = 1_000_000;
+
 #[cfg(not(loom))]
 mod kernel {
+    use core::sync::atomic::{AtomicBool, Ordering};
     use std::ptr;
 
-    use super::AtomicU32;
+    use super::{AtomicU32, SHORTLY_NS, WORDS_AT_ONCE};
+    use crate::os::clock;
+
+    /// Set once the kernel has refused to let anybody sleep on several words.
+    static HAS_NO_WAITV: AtomicBool = AtomicBool::new(false);
+
+    /// One word of `futex_waitv`.
+    #[repr(C)]
+    struct WaitV {
+        value: u64,
+        address: u64,
+        flags: u32,
+        reserved: u32,
+    }
+
+    /// 32 bits, and shared.
+    const SIZE_U32: u32 = 2;
 
     /// Sleeps while `word` holds `expected`, until `deadline_ns` on the monotonic clock. May return early.
     pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline_ns: u64) {
-        let deadline = libc::timespec {
-            tv_sec: i64::try_from(deadline_ns / 1_000_000_000).unwrap_or(i64::MAX),
-            tv_nsec: (deadline_ns % 1_000_000_000) as i64,
-        };
+        let deadline = clock::timespec(deadline_ns);
         // SAFETY: the kernel only compares `word` and reads `deadline`; both outlive the call.
         unsafe {
             libc::syscall(
@@ -30,6 +50,69 @@ mod kernel {
                 libc::FUTEX_BITSET_MATCH_ANY,
             )
         };
+    }
+
+    /// Sleeps while each word holds what is expected, until `deadline_ns` on the monotonic clock. May return early; and does within
+    /// [`SHORTLY_NS`] where the kernel (before 5.16) cannot sleep on several, or only on fewer: then a change of the rest does not
+    /// end the sleep.
+    pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], deadline_ns: u64) {
+        let Some(&(first, expected)) = words.first() else {
+            return clock::sleep_until(deadline_ns);
+        };
+        let has_waitv = || !HAS_NO_WAITV.load(Ordering::Relaxed);
+        let shortly = || {
+            clock::monotonic_ns()
+                .saturating_add(SHORTLY_NS)
+                .min(deadline_ns)
+        };
+        if words.len() == 1 {
+            wait(first, expected, deadline_ns);
+        } else if words.len() <= WORDS_AT_ONCE && has_waitv() {
+            wait_v(words, deadline_ns);
+        } else if has_waitv() {
+            wait_v(&words[..WORDS_AT_ONCE], shortly());
+        } else {
+            wait(first, expected, shortly());
+        }
+    }
+
+    /// As [`wait_any`], for a sleep that perhaps no wake ends.
+    pub(crate) fn nap_any(words: &[(&AtomicU32, u32)], deadline_ns: u64) {
+        wait_any(words, deadline_ns);
+    }
+
+    fn wait_v(words: &[(&AtomicU32, u32)], deadline_ns: u64) {
+        let entry = |&(word, expected): &(&AtomicU32, u32)| WaitV {
+            value: expected.into(),
+            address: word.as_ptr().expose_provenance() as u64,
+            flags: SIZE_U32,
+            reserved: 0,
+        };
+        let entries: Vec<WaitV> = words.iter().map(entry).collect();
+        let deadline = clock::timespec(deadline_ns);
+        // SAFETY: the kernel only compares the words and reads `entries` and `deadline`; all outlive the call.
+        let rc = unsafe {
+            libc::syscall(
+                libc::SYS_futex_waitv,
+                entries.as_ptr(),
+                entries.len(),
+                0,
+                &raw const deadline,
+                libc::CLOCK_MONOTONIC,
+            )
+        };
+        let errno = std::io::Error::last_os_error().raw_os_error();
+        if rc == -1 && !matches!(errno, Some(libc::EAGAIN | libc::EINTR | libc::ETIMEDOUT)) {
+            if matches!(errno, Some(libc::ENOSYS | libc::EPERM)) {
+                HAS_NO_WAITV.store(true, Ordering::Relaxed);
+            }
+            // Whatever it is, it must not make the caller run in circles.
+            clock::sleep_until(
+                clock::monotonic_ns()
+                    .saturating_add(SHORTLY_NS)
+                    .min(deadline_ns),
+            );
+        }
     }
 
     /// As [`wait`], without a limit. [`wake_bits`] with one of these bits ends it, too.
@@ -133,8 +216,31 @@ mod model {
         }
     }
 
+    /// As the kernel does it: word by word it compares and lines up, and whoever is woken meanwhile does not sleep.
+    pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], _deadline_ns: u64) {
+        let me = thread::current().id();
+        let mine = || asleep().iter().filter(|(_, t)| t.id() == me).count();
+        let mut lined_up = 0;
+        for &(word, expected) in words {
+            if word.fetch_add(0, AcqRel) != expected {
+                break;
+            }
+            asleep().push((address(word), thread::current()));
+            lined_up += 1;
+        }
+        if lined_up == words.len() || mine() < lined_up {
+            thread::park(); // not at all, if somebody has woken us
+        }
+        asleep().retain(|(_, t)| t.id() != me);
+    }
+
     /// Ends by itself.
     pub(crate) fn nap(_word: &AtomicU32, _expected: u32, _deadline_ns: u64) {
+        thread::yield_now();
+    }
+
+    /// Ends by itself.
+    pub(crate) fn nap_any(_words: &[(&AtomicU32, u32)], _deadline_ns: u64) {
         thread::yield_now();
     }
 
@@ -163,6 +269,8 @@ mod model {
 }
 
 #[cfg(not(loom))]
-pub(crate) use kernel::{add_one_and_wake_all, nap, wait, wait_untimed, wake, wake_bits};
+pub(crate) use kernel::{
+    add_one_and_wake_all, nap, nap_any, wait, wait_any, wait_untimed, wake, wake_bits,
+};
 #[cfg(loom)]
-pub(crate) use model::{add_one_and_wake_all, nap, wait, wake};
+pub(crate) use model::{add_one_and_wake_all, nap, nap_any, wait, wait_any, wake};

@@ -38,6 +38,11 @@ mod kernel {
         }
     }
 
+    /// The sleepy side's at several places at once, for the price of one. Whether the kernel did it.
+    pub(crate) fn heavy_fence_at<'a>(mut places: impl Iterator<Item = &'a Meeting>) -> bool {
+        places.next().is_none_or(Meeting::heavy_fence)
+    }
+
     fn membarrier(command: libc::c_int) -> bool {
         // SAFETY: neither command touches memory of this process.
         unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
@@ -71,9 +76,13 @@ mod model {
             true
         }
     }
+
+    pub(crate) fn heavy_fence_at<'a>(mut places: impl Iterator<Item = &'a Meeting>) -> bool {
+        places.all(Meeting::heavy_fence)
+    }
 }
 
 #[cfg(not(loom))]
-pub(crate) use kernel::{Meeting, register};
+pub(crate) use kernel::{Meeting, heavy_fence_at, register};
 #[cfg(loom)]
-pub(crate) use model::{Meeting, register};
+pub(crate) use model::{Meeting, heavy_fence_at, register};

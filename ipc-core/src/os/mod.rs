@@ -4,6 +4,7 @@
 pub(crate) mod alarm;
 pub(crate) mod clock;
 pub(crate) mod copy;
+pub(crate) mod descriptor;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
@@ -12,4 +13,5 @@ pub(crate) mod membarrier;
 pub(crate) mod process;
 pub(crate) mod sigbus;
 pub(crate) mod socket;
+pub(crate) mod thread;
 pub(crate) mod token;

@@ -26,6 +26,9 @@
 //! * O3. A release is a plain store, so that an acquisition is the only read-modify-write of the two, and nothing orders it before
 //!   the look for sleepers. So who finds the word held is never certain to be woken ([`Attempt::Unsettled`]): it sleeps for 50 µs at
 //!   first, and then at most for as long again as it has waited.
+//! * O4. Who wakes others for what it did under the word took it by an exchange(Acquire). An onlooker, which must not miss that,
+//!   has announced itself and exchanges the free word for itself(AcqRel): it sees what holders before it did (O1), and
+//!   the next one sees the announcement.
 //!
 //! [`Attempt::Unsettled`]: crate::object::wait::Attempt::Unsettled
 //!
@@ -127,6 +130,18 @@ impl Head {
     #[inline(always)]
     pub(crate) fn look(&self) -> Word {
         Word(self.word.load(Acquire)) // O2
+    }
+
+    /// Whether the word is free, for an onlooker of what it guards: holders before this one are seen, and those after it see what the
+    /// onlooker has announced.
+    pub(crate) fn is_free_to_onlooker(&self) -> bool {
+        let seen = Word(self.word.load(Relaxed));
+        let exchange = || {
+            self.word
+                .compare_exchange(seen.0, seen.0, AcqRel, Relaxed) // O4
+                .is_ok()
+        };
+        !seen.is_locked() && exchange()
     }
 
     /// Takes the word if it is free.

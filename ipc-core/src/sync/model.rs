@@ -27,7 +27,7 @@ use crate::{
         lifetime,
         participant::{Owner, Participants, Probe},
         seat::{Activity, Notes, Seated},
-        wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
+        wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting, sleep_on_any},
     },
     prim::{AtomicU64, Relaxed, Release, Witnesses},
     region::Fresh,
@@ -72,6 +72,12 @@ fn world<M: Mechanism>(needed: usize) -> Arc<World<M>> {
         dead,
         witnesses: Witnesses::new(2),
     })
+}
+
+/// The same, for models of who waits for several things.
+pub(crate) fn primitive<M: Mechanism>(needed: usize) -> Arc<M> {
+    let world = Arc::into_inner(world(needed));
+    Arc::new(world.expect("nobody else has it").core)
 }
 
 impl<M: Mechanism> World<M> {
@@ -211,6 +217,37 @@ mod lock_word {
             });
             let held = asleep(w.main(), || unsettled(w.main(), w.try_hold(1)));
             assert_eq!(w.value(held), 7);
+            t.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn an_onlooker_misses_nothing_that_was_done_under_the_word() {
+        explore(3, || {
+            let w = world::<LockCore>(0);
+            let other = Arc::clone(&w);
+            let t = thread::spawn(move || {
+                let head = other.core.frame.head();
+                let held = loop {
+                    match other.try_hold(0) {
+                        Some(held) => break held,
+                        None => thread::yield_now(),
+                    }
+                };
+                head.depth.store(1, Relaxed); // a message, say
+                assert!(head.release(held, leaving(false), 1));
+                head.other.wake_of_claim(1);
+            });
+            let head = w.core.frame.head();
+            loop {
+                let announced = head.other.announce_onlooker().unwrap();
+                let is_settled = head.is_free_to_onlooker();
+                if is_settled && head.depth.load(Relaxed) == 1 {
+                    break;
+                }
+                let words = [(&head.other, announced)];
+                sleep_on_any(words.into_iter(), None, u64::MAX, !is_settled);
+            }
             t.join().unwrap();
         });
     }

@@ -24,6 +24,9 @@ pub(crate) trait Primitive: Sized {
     fn type_name() -> String;
 
     fn over(object: Arc<Object>, mechanism: Arc<Self::Mechanism>, wait: WaitStrategy) -> Self;
+
+    /// What all handles of a process share.
+    fn station(&self) -> &Arc<frame::Station<Self::Mechanism>>;
 }
 
 /// Gives a fresh object its first state.
@@ -227,6 +230,10 @@ macro_rules! handle {
             ) -> Self {
                 let station = $crate::sync::frame::Station::new(object, mechanism, wait);
                 Self::at(std::sync::Arc::new(station))
+            }
+
+            fn station(&self) -> &std::sync::Arc<$crate::sync::frame::Station<$mechanism>> {
+                &self.station
             }
         }
 

@@ -46,7 +46,7 @@ pub(crate) struct SemaphoreCore {
 
 impl SemaphoreCore {
     #[inline]
-    pub(super) fn try_acquire(&self) -> bool {
+    pub(crate) fn try_acquire(&self) -> bool {
         let word = &self.frame.head().word;
         let mut seen = word.load(Relaxed);
         while seen > 0 {
@@ -59,7 +59,7 @@ impl SemaphoreCore {
     }
 
     #[inline]
-    pub(super) fn release(&self, count: u32) -> Result<(), ReleaseError> {
+    pub(crate) fn release(&self, count: u32) -> Result<(), ReleaseError> {
         let word = &self.frame.head().word;
         if count <= FEW && word.load(Relaxed) <= u64::from(MOST / 2) {
             // There are not threads enough to get from half to beyond the limit by a few each.
@@ -77,7 +77,7 @@ impl SemaphoreCore {
         Ok(())
     }
 
-    fn value(&self) -> u32 {
+    pub(super) fn value(&self) -> u32 {
         u32::try_from(self.frame.head().word.load(Relaxed)).unwrap_or(u32::MAX)
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 36] = [
+const FILES: [(&str, &str); 37] = [
     ("channel/pipe/fencing.rs", PIPE),
     ("channel/broadcast/cell.rs", BROADCAST),
     ("channel/broadcast/ring.rs", BROADCAST),
@@ -51,6 +51,7 @@ const FILES: [(&str, &str); 36] = [
     ("sync/semaphore.rs", "sync::model::semaphore"),
     ("sync/event.rs", "sync::model::event"),
     ("sync/barrier.rs", "sync::model::barrier"),
+    ("wait_set/vigil.rs", "wait_set::model"),
 ];
 const BROADCAST: &str = "channel::broadcast::model";
 const PIPE: &str = "channel::pipe::model";
@@ -62,7 +63,7 @@ const SYNC: &str = "sync::model";
 const UNSEEN: [(&str, &str, &str); 0] = [];
 
 /// How an ordering is weakened: what is replaced by what.
-const WEAKER: [(&str, &str); 10] = [
+const WEAKER: [(&str, &str); 12] = [
     ("Acquire", "core::sync::atomic::Ordering::Relaxed"),
     ("Release", "core::sync::atomic::Ordering::Relaxed"),
     ("AcqRel", "core::sync::atomic::Ordering::Acquire"),
@@ -73,6 +74,12 @@ const WEAKER: [(&str, &str); 10] = [
     ("self.lane.meeting.light_fence();", ""),
     ("self.ring.meeting.light_fence();", ""),
     ("meeting.heavy_fence()", "true"),
+    (
+        "membarrier::heavy_fence_at(meetings)",
+        "{ drop(meetings); true }",
+    ),
+    // As if it took what it is woken for.
+    ("word().announce_onlooker()", "word().announce(None).into()"),
 ];
 
 /// One weakened ordering.

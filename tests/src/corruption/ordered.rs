@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use ipc_core::{Bytes, LifoQueue, Namespace, PriorityQueue, WaitStrategy};
+use ipc_core::{Bytes, LifoQueue, Namespace, PriorityQueue, WaitStrategy, wait};
 
 use super::edit::{Edit, value};
 use super::layout::{IDENTITY, SLOT, SLOTS, word};
@@ -145,7 +145,7 @@ pub fn run(bench: &mut Bench, snapshots: &[OrderedSnapshot], seed: u64) -> Outco
                     victim.lie(&lie(&mut random, &snapshot.bytes), bytes.len());
                 }
                 let $message = message(&mut random);
-                match random.below(12) {
+                match random.below(13) {
                     0..=2 => drop(bench.step(seed, "try_put", || $try_put)),
                     3..=5 => drop(bench.step(seed, "try_get", || $opened.try_get())),
                     6 => drop(bench.step(seed, "put_timeout", || $put_timeout)),
@@ -153,6 +153,9 @@ pub fn run(bench: &mut Bench, snapshots: &[OrderedSnapshot], seed: u64) -> Outco
                     8 => drop(bench.step(seed, "peek", || $opened.peek())),
                     9 => drop(bench.step(seed, "sweep", || $opened.sweep())),
                     10 => drop(bench.step(seed, "inspect", || namespace.inspect(&name))),
+                    11 => drop(bench.step(seed, "wait", || {
+                        wait(&[&$opened, &$opened.writable()], TIMEOUT)
+                    })),
                     _ => {
                         let look = || ($opened.len(), $opened.is_empty(), $opened.is_full());
                         bench.step(seed, "look", || Ok::<_, ()>(look()));

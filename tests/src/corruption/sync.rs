@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ipc_core::{
     Barrier, BoundedSemaphore, Condition, Event, Lock, Namespace, RLock, RwLock, Semaphore,
-    WaitStrategy,
+    WaitStrategy, wait,
 };
 
 use super::edit::{Edit, value};
@@ -305,6 +305,7 @@ impl Trial<'_> {
             "lock change" => lock.try_acquire().map(|mut value| *value ^= true),
             "lock mark" => lock.try_acquire().map(|mut value| value.mark_consistent()),
             "lock.is_held" => fine(lock.is_held()),
+            "lock wait" => wait(&[&lock], TIMEOUT),
         ]);
     }
 
@@ -314,6 +315,7 @@ impl Trial<'_> {
             "rlock nested" => lock.try_acquire().map(|_outer| lock.try_acquire().map(|g| g.depth())),
             "rlock.acquire_timeout" => lock.acquire_timeout(TIMEOUT).map(drop),
             "rlock mark" => lock.try_acquire().map(|guard| guard.mark_inconsistent()),
+            "rlock wait" => wait(&[&lock], TIMEOUT),
         ]);
     }
 
@@ -324,6 +326,7 @@ impl Trial<'_> {
             "rwlock.try_write" => lock.try_write().map(drop),
             "rwlock.write_timeout" => lock.write_timeout(TIMEOUT).map(drop),
             "rwlock change" => lock.try_write().map(|mut value| *value ^= true),
+            "rwlock wait" => wait(&[&lock, &lock.writable()], TIMEOUT),
             "rwlock read beside write" => lock.try_read().map(|_share| lock.try_write().map(drop)),
         ]);
     }
@@ -336,6 +339,7 @@ impl Trial<'_> {
             "semaphore.release" => semaphore.release(1),
             "semaphore.release many" => semaphore.release(u32::MAX),
             "semaphore.value" => fine(semaphore.value()),
+            "semaphore wait" => wait(&[&semaphore], TIMEOUT),
         ]);
     }
 
@@ -346,6 +350,7 @@ impl Trial<'_> {
             "bounded.acquire_timeout" => semaphore.acquire_timeout(TIMEOUT).map(drop),
             "bounded.release" => semaphore.release(),
             "bounded.value" => fine((semaphore.value(), semaphore.permits())),
+            "bounded wait" => wait(&[&semaphore], TIMEOUT),
         ]);
     }
 
@@ -355,6 +360,7 @@ impl Trial<'_> {
             "event.clear" => event.clear(),
             "event.wait_timeout" => event.wait_timeout(TIMEOUT),
             "event.is_set" => fine(event.is_set()),
+            "event wait" => wait(&[&event], TIMEOUT),
         ]);
     }
 

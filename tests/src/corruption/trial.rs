@@ -15,7 +15,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ipc_core::{Namespace, Queue, WaitStrategy};
+use ipc_core::{Namespace, Pollable, Queue, WaitStrategy, wait};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::alarm;
 
@@ -198,7 +198,7 @@ fn operate<T: Sample>(
     let most = random.pick(&[0, 1, 2, 5, usize::MAX]);
     let namespace = bench.namespace.clone();
     let fine = |_| Ok::<_, ()>(());
-    match random.below(17) {
+    match random.below(19) {
         0 | 1 => drop(bench.step(seed, "try_put", || queue.try_put(value))),
         2 | 3 => drop(bench.step(seed, "try_get", || queue.try_get())),
         4 => drop(bench.step(seed, "put_timeout", || queue.put_timeout(value, TIMEOUT))),
@@ -219,6 +219,10 @@ fn operate<T: Sample>(
             spinning.get_timeout(TIMEOUT)
         })),
         15 => drop(bench.step(seed, "list", || namespace.list())),
+        16 => drop(bench.step(seed, "wait", || wait(&[queue, &queue.writable()], TIMEOUT))),
+        17 => drop(bench.step(seed, "pollable", || {
+            Pollable::new(queue).and_then(|pollable| pollable.rearm())
+        })),
         _ if random.one_in(3) => {
             bench.step(seed, "close", || {
                 queue.close();

@@ -1,7 +1,8 @@
 //! The scenarios of the synchronisation objects.
 //!
 //! `case` (one act on one object, and who else is there), `words` (what the file holds, read without the library), then the
-//! scenarios, by primitive: `locks`, `rwlock`, `semaphores`, `event`, `condition`, `barrier`.
+//! scenarios, by primitive: `locks`, `rwlock`, `semaphores`, `event`, `condition`, `barrier`; and who waits for several of
+//! them, `wait_set`.
 
 mod barrier;
 mod case;
@@ -10,6 +11,7 @@ mod event;
 mod locks;
 mod rwlock;
 mod semaphores;
+mod wait_set;
 mod words;
 
 use crate::step::Entry;
@@ -28,6 +30,7 @@ pub(super) fn all() -> Vec<Entry> {
         entries(event::events()),
         entries(condition::conditions()),
         entries(barrier::barriers()),
+        entries(wait_set::wait_sets()),
     ]
     .into_iter()
     .flatten()

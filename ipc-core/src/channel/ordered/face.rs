@@ -53,6 +53,14 @@ macro_rules! face {
         }
 
         impl<T> $name<T> {
+            pub(crate) fn watched_items(&self) -> $crate::object::source::Watched {
+                self.inner.watched_items()
+            }
+
+            pub(crate) fn watched_room(&self) -> $crate::object::source::Watched {
+                self.inner.watched_room()
+            }
+
             /// How many messages are in the queue. Exact while nobody puts or gets. Takes time in proportion to the capacity.
             #[must_use]
             pub fn len(&self) -> usize {

@@ -18,6 +18,7 @@ mod priority;
 mod put;
 mod repair;
 mod room;
+mod source;
 
 #[cfg(all(test, loom))]
 mod model;

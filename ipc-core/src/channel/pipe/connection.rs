@@ -171,6 +171,14 @@ impl Connection<Bytes> {
 }
 
 impl<T> Connection<T> {
+    pub(crate) fn sender(&self) -> &Sender<T> {
+        &self.sender
+    }
+
+    pub(crate) fn receiver(&self) -> &Receiver<T> {
+        &self.receiver
+    }
+
     pub(super) fn new(sender: Sender<T>, receiver: Receiver<T>) -> Self {
         Self { sender, receiver }
     }

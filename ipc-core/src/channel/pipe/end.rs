@@ -11,6 +11,7 @@ use super::{
     errors::{NotMine, TakeError},
     lane::{Lane, Side},
     role::{Ctl, NotTaken},
+    source::EndSource,
 };
 use crate::{
     error::{Damage, Error},
@@ -19,6 +20,7 @@ use crate::{
         membership::Membership,
         participant::Owner,
         seat::Notes,
+        source::Watched,
         wait::{Deadline, Patience, WaitStrategy, Waiting},
     },
     os::{
@@ -184,6 +186,16 @@ impl End {
             place: self.place,
             turn: self.mine.turn(),
         })
+    }
+
+    /// What the end waits for, for who waits for other things too.
+    pub(super) fn watched(&self) -> Watched {
+        let source = EndSource {
+            core: Arc::clone(&self.core),
+            place: self.place,
+            me: self.me,
+        };
+        Watched::new(Arc::new(source), &self.member.object)
     }
 
     /// The process that has the other end of the lane.

@@ -18,6 +18,7 @@ mod receiver;
 mod receiving;
 mod role;
 mod sender;
+mod source;
 mod stream;
 mod travel;
 mod writer;
@@ -27,7 +28,7 @@ mod loan_model;
 #[cfg(all(test, not(loom)))]
 mod loan_tests;
 #[cfg(all(test, loom))]
-mod model;
+pub(crate) mod model;
 #[cfg(any(test, loom))]
 mod on_heap;
 #[cfg(all(test, not(loom)))]

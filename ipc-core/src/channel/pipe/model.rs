@@ -389,3 +389,27 @@ fn a_slow_sweeper_does_not_close_what_the_next_participant_took() {
         }
     });
 }
+
+/// A lane for two messages: what its reader waits for, and a send of a number.
+pub(crate) fn receiving() -> (
+    Arc<dyn crate::object::source::Source>,
+    impl FnMut(u64) + Send + 'static,
+) {
+    let w = World::new(geometry(16, Some(8), true), 2);
+    let (_, mut writer) = w.writer(0).unwrap();
+    let place = super::end::Place {
+        lane: 0,
+        side: Side::Reader,
+    };
+    w.take(Side::Reader, 1).unwrap();
+    let source = super::source::EndSource {
+        core: Arc::clone(&w.core),
+        place,
+        me: owner(1),
+    };
+    let send = move |value| {
+        let _ = &w; // who is attached, lives
+        writer.send_for_model(value).unwrap();
+    };
+    (Arc::new(source), send)
+}

@@ -18,6 +18,7 @@ use crate::{
     message::{Bytes, Message},
     object::{
         lifetime::Object,
+        source::Watched,
         wait::{Deadline, WaitStrategy},
     },
 };
@@ -261,6 +262,10 @@ impl<T> Receiver<T> {
     /// What blocking calls do before they sleep.
     pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
         self.end.strategy = strategy;
+    }
+
+    pub(crate) fn watched(&self) -> Watched {
+        self.end.watched()
     }
 
     pub(super) fn ticket(&self) -> Result<EndTicket, &'static str> {

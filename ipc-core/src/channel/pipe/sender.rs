@@ -16,6 +16,7 @@ use crate::{
     message::{Bytes, Message},
     object::{
         lifetime::Object,
+        source::Watched,
         wait::{Deadline, WaitStrategy},
     },
 };
@@ -336,6 +337,10 @@ impl<T> Sender<T> {
     /// What blocking calls do before they sleep.
     pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
         self.end.strategy = strategy;
+    }
+
+    pub(crate) fn watched(&self) -> Watched {
+        self.end.watched()
     }
 
     pub(super) fn ticket(&self) -> Result<EndTicket, &'static str> {

@@ -18,13 +18,14 @@ mod look;
 mod put;
 mod repair;
 mod ring;
+mod source;
 
 #[cfg(all(test, loom))]
 mod loan_model;
 #[cfg(all(test, not(loom)))]
 mod loan_tests;
 #[cfg(all(test, loom))]
-mod model;
+pub(crate) mod model;
 #[cfg(any(test, loom))]
 mod on_heap;
 #[cfg(all(test, not(loom)))]
@@ -47,6 +48,7 @@ use crate::{
     message::{Bytes, Message},
     object::{
         lifetime::{Object, Ticket},
+        source::Watched,
         wait::{Deadline, WaitStrategy},
     },
 };
@@ -390,6 +392,14 @@ impl Queue<Bytes> {
 }
 
 impl<T> Queue<T> {
+    pub(crate) fn watched_items(&self) -> Watched {
+        self.inner.watched_items()
+    }
+
+    pub(crate) fn watched_room(&self) -> Watched {
+        self.inner.watched_room()
+    }
+
     /// How many messages are in the queue. Exact while nobody puts or gets. Takes time in proportion to the capacity.
     #[must_use]
     pub fn len(&self) -> usize {

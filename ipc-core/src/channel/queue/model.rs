@@ -711,3 +711,28 @@ fn a_block_given_back_by_a_refused_put_is_written_again_after_that() {
         t.join().unwrap();
     });
 }
+
+/// A queue for one message: what its consumers wait for, and a put of a number.
+pub(crate) fn getting() -> (
+    Arc<dyn crate::object::source::Source>,
+    impl FnMut(u64) + Send + 'static,
+) {
+    let geometry = Geometry {
+        capacity: 1,
+        inline_bytes: 8,
+        slab: crate::slab::Geometry {
+            block_bytes: 16,
+            blocks: 0,
+        },
+        notes: 0,
+    };
+    let (ring, everybody) = Ring::on_heap(geometry, 1, Arc::new(AtomicU64::new(0)));
+    let ring = Arc::new(ring);
+    let source: Arc<Ring> = Arc::clone(&ring);
+    let put = move |value: u64| {
+        let _ = &everybody;
+        let me = Owner::of_slot(0).unwrap();
+        ring.put_for_model(me, &value.to_ne_bytes()).unwrap();
+    };
+    (source, put)
+}
