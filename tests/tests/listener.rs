@@ -413,3 +413,31 @@ fn listeners_that_are_killed_anywhere_are_replaced() {
     stage.namespace.collect().unwrap();
     assert_eq!(stage.namespace.leftovers().unwrap(), []);
 }
+
+/// Kills who binds and closes, again and again, wherever it is.
+#[test]
+fn a_name_is_free_wherever_its_listener_was_killed() {
+    let stage = Stage::new();
+    let mut random = Random::new(13);
+    let mut left = [0; 2];
+    for _ in 0..60 {
+        let mut victim = stage.after(&["listener bind", "listener close-listener"]);
+        victim.tell("listener bind-for-ever");
+        thread::sleep(Duration::from_micros(random.below(3000)));
+        victim.kill();
+        let names = stage.namespace.list().unwrap().len();
+        left[0] += names;
+        left[1] += stage.sockets();
+        let refused = Client::<Bytes>::options()
+            .namespace(&stage.namespace)
+            .connect("here");
+        assert!(matches!(refused, Err(ConnectError::NotListening { .. })));
+        drop(stage.bind());
+        assert!(stage.namespace.list().unwrap().is_empty());
+        // A socket stays only where its file had gone; nobody connects there.
+        stage.namespace.collect().unwrap();
+        assert_eq!(stage.sockets(), 0);
+    }
+    eprintln!("{} names and {} sockets were left", left[0], left[1]);
+    assert!(left[0] > 0, "nobody was killed while it listened");
+}

@@ -41,6 +41,14 @@ pub fn obey(namespace: &Namespace, line: &str) -> Answer {
             let bound = options.bind("here")?;
             LISTENER.set(Some(bound));
         }
+        "bind-for-ever" => loop {
+            // Until somebody ends this.
+            drop(
+                Listener::<Bytes>::options()
+                    .namespace(namespace)
+                    .bind("here")?,
+            );
+        },
         "accept" => {
             let accepted = LISTENER.with_borrow(|listener| {
                 let listener = listener.as_ref().ok_or("nothing is bound")?;
