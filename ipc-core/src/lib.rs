@@ -9,12 +9,12 @@
 //!
 //! # Threads and signals
 //!
-//! Nothing here needs a thread of its own, nor a signal, but for two things: a process whose calls have slept in the kernel a thousand times, or
-//! that acquires ten thousand locks in a second, gets a thread `ipc-alarm`, which makes sleeping cheaper, and keeps the time at which
-//! locks are acquired. It blocks all signals, and runs 25 times a second while somebody sleeps or acquires so often, else
-//! not at all. A process that makes a [`Pollable`], or waits with a [`WaitSet`] for objects and descriptors together, gets threads `ipc-lookout`,
-//! which block all signals, too, and run ten times a second while they watch anything. Who calls what only a process with one thread may (`unshare` of
-//! a user namespace, say) does so before that.
+//! Nothing here needs a thread of its own, nor a signal, but for two things. A process whose calls have slept in the kernel a thousand times,
+//! or that acquires ten thousand locks in a second, gets a thread `ipc-alarm`, which makes sleeping cheaper and keeps the time at which locks
+//! are acquired. It runs 25 times a second while somebody sleeps or acquires so often, else not at all. A process
+//! that makes a [`Pollable`], or waits with a [`WaitSet`] for objects and descriptors together, gets threads `ipc-lookout`, which run ten
+//! times a second while they watch anything. All of them block all signals. Who calls what only a process with one thread may
+//! (`unshare` of a user namespace, say) does so before that.
 //!
 //! # Features
 //!

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up.
-const LAYERS: [&str; 2] = [
+const LAYERS: [&str; 13] = [
     "error", "prim", "os", "region", "object", "slab", "sync", "message", "channel", "manager",
     "process", "wait_set", "inspect",
 ];

@@ -5,7 +5,7 @@
 use crate::{
     object::wait::WaitWord,
     prim::{AtomicU32, AtomicU64},
-    region::{CacheLine, Shared},
+    region::Shared,
 };
 
 /// Who sleeps on what, and what everybody must know. One line, read by all and rarely written.
@@ -23,8 +23,10 @@ pub(crate) struct Gate {
 }
 
 #[cfg(not(loom))]
-const _: () =
-    assert!(core::mem::offset_of!(Gate, orphans_done) == 24 && size_of::<CacheLine<Gate>>() == 128);
+const _: () = assert!(
+    core::mem::offset_of!(Gate, orphans_done) == 24
+        && size_of::<crate::region::CacheLine<Gate>>() == 128
+);
 
 // SAFETY: atomics only, and no padding (the assertion above).
 unsafe impl Shared for Gate {

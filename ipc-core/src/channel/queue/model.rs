@@ -725,6 +725,7 @@ pub(crate) fn getting() -> (
             blocks: 0,
         },
         notes: 0,
+        loans: crate::slab::Geometry::NONE,
     };
     let (ring, everybody) = Ring::on_heap(geometry, 1, Arc::new(AtomicU64::new(0)));
     let ring = Arc::new(ring);
