@@ -171,3 +171,15 @@ fn a_killed_worker_holds_up_nobody() {
     assert_eq!(lines[0], "longest below 20000: 17647 with 278 steps");
     assert!(numbers(&lines[1])[0] <= 1, "{lines:#?}");
 }
+
+#[test]
+fn frames_arrive_whole_from_cameras_that_are_killed_and_their_memory_comes_back() {
+    assert_eq!(
+        run("loan"),
+        [
+            "first camera: 4 frames, then killed",
+            "second camera: 4 frames, then killed",
+            "memory for 3 frames of 16 MiB is free",
+        ]
+    );
+}

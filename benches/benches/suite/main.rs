@@ -5,6 +5,7 @@
 #![allow(missing_docs)] // a program, not an API
 
 mod floors;
+mod loan;
 mod peers;
 mod pipe;
 mod queue;
@@ -65,6 +66,9 @@ fn main() {
     floors::streams(&mut suite);
     peers::streams(&mut suite);
     queue::streams(&mut suite);
+
+    loan::of_any_length(&mut suite);
+    loan::filled_and_checked(&mut suite);
 
     floors::attach(&mut suite);
     queue::attach(&mut suite);

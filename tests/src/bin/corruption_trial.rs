@@ -12,7 +12,7 @@ use clap::Parser;
 use ipc_core::Bytes;
 use ipc_tests::corruption::snapshot::{Sample, Structured, snapshots};
 use ipc_tests::corruption::trial::{Bench, idle_share, run, run_live};
-use ipc_tests::corruption::{ordered, sync};
+use ipc_tests::corruption::{loan, ordered, sync};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
@@ -40,6 +40,9 @@ struct Args {
     /// Damage lifo and priority queues instead of queues.
     #[arg(long, conflicts_with_all = ["live", "sync"])]
     ordered: bool,
+    /// Damage queues and pipes whose messages are written and read in place.
+    #[arg(long, conflicts_with_all = ["live", "sync", "ordered"])]
+    loans: bool,
 }
 
 fn main() -> ExitCode {
@@ -75,6 +78,14 @@ fn trials(args: &Args) -> Result<(), Box<dyn Error>> {
         let all = ordered::snapshots(bench.namespace())?;
         for seed in args.first..args.first + args.count {
             ordered::run(&mut bench, &all, seed)?;
+        }
+        report(&bench, args);
+        return Ok(());
+    }
+    if args.loans {
+        let all = loan::samples(&bench)?;
+        for seed in args.first..args.first + args.count {
+            loan::run(&mut bench, &all, seed)?;
         }
         report(&bench, args);
         return Ok(());

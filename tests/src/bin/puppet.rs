@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipc_core::{Bytes, Namespace, Queue};
-use ipc_tests::puppet::{ordered, pipe, sync};
+use ipc_tests::puppet::{loan, ordered, pipe, sync};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -134,6 +134,7 @@ impl Puppet {
             ("close", _) => self.queue()?.close(),
             ("ordered", _) => return ordered::obey(&self.namespace, rest),
             ("sync", _) => return sync::obey(&self.namespace, rest),
+            ("loan", _) => return loan::obey(&self.namespace, rest),
             ("pipe", _) => return pipe::obey(&self.namespace, rest),
             // ---- what to do with this process
             ("at", [time, ..]) => {
