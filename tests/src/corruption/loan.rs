@@ -149,7 +149,7 @@ fn on_queue(bench: &mut Bench, samples: &[Sample], seed: u64, random: &mut Rando
             3..=4 => {
                 if let Some(mut loan) = loans.pop() {
                     loan.write_at(loan.len() / 2, &vec![1; loan.len() / 3]);
-                    bench.step(seed, "try_put", || loan.try_put());
+                    bench.step(seed, "try_put", || loan.try_put().map_err(drop));
                 }
             }
             5 => drop(loans.pop()),

@@ -115,8 +115,7 @@ fn a_loan_that_is_dropped_or_cut_short_leaves_its_room() {
     let place = Place::new();
     let (mut receiver, mut sender) = place.simplex::<Bytes>(192);
     for _ in 0..10 {
-        drop(sender.try_loan(64).unwrap());
-        std::mem::forget(sender.try_loan(64).unwrap());
+        let _unsent = sender.try_loan(64).unwrap();
     }
     let mut loan = sender.try_loan(64).unwrap();
     loan.write_at(0, &pattern(0, 64));
@@ -134,7 +133,7 @@ fn a_loan_is_written_and_a_reference_read_as_a_file_is() {
     let place = Place::new();
     let (mut receiver, mut sender) = place.simplex::<Bytes>(128);
     let mut loan = sender.loan(11).unwrap();
-    write!(loan, "{}-{}", "hello", "there").unwrap();
+    write!(loan, "hello-{}", "there".to_owned()).unwrap();
     assert!(loan.write_all(b"!").is_err(), "it is full");
     loan.send().unwrap();
     let mut message = receiver.recv_ref().unwrap();
