@@ -13,6 +13,11 @@
 //! cell, and delivered, or lost, and freed. The message is taken when the cell becomes FREE, as by a plain get: a reference that is kept for
 //! long holds a block, and nobody up.
 
+#[cfg(all(test, loom))]
+mod model;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::time::Duration;
 
 use super::{Queue, claim::Claim, get::Taken, inner::Inner, put::PutRefusal, ring::Ring};

@@ -20,10 +20,6 @@ mod repair;
 mod ring;
 
 #[cfg(all(test, loom))]
-mod loan_model;
-#[cfg(all(test, not(loom)))]
-mod loan_tests;
-#[cfg(all(test, loom))]
 mod model;
 #[cfg(any(test, loom))]
 mod on_heap;

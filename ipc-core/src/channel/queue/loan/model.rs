@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::{get::GetRefusal, put::PutRefusal, ring::Ring};
+use super::super::{get::GetRefusal, put::PutRefusal, ring::Ring};
 use crate::{
     channel::geometry::Geometry,
     object::participant::{Owner, Participants},

@@ -8,7 +8,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{
+use super::super::{
     Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
     TrySendError,
     geometry::{framed, head_of},
@@ -252,6 +252,14 @@ fn a_look_from_outside_counts_loans_as_messages() {
     receiver.recv().unwrap();
     let core = receiver.end.core().describe();
     assert!(core.starts_with("1 message, "), "{core}");
+}
+
+impl World {
+    fn die_and_sweep(&self, slot: u32) {
+        self.dead.fetch_or(1 << slot, Relaxed);
+        assert_eq!(self.sweep(), 1);
+        self.dead.fetch_and(!(1 << slot), Relaxed);
+    }
 }
 
 #[test]
