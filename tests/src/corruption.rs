@@ -4,6 +4,7 @@
 //! * [`snapshot`]: files of queues in many states;
 //! * [`edit`]: what a liar would write;
 //! * [`trial`]: every operation on a file that was lied in. Each must return, whatever it returns, and soon;
+//! * [`loan`]: trials of messages that are written and read in place, in queues and pipes;
 //! * [`ordered`]: all of that for lifo and priority queues;
 //! * [`broadcast`]: for broadcasts;
 //! * [`sync`]: for synchronisation objects.
@@ -11,6 +12,7 @@
 pub mod broadcast;
 pub mod edit;
 pub mod layout;
+pub mod loan;
 pub mod ordered;
 pub mod snapshot;
 pub mod sync;

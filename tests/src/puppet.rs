@@ -4,6 +4,7 @@
 
 pub mod broadcast;
 pub mod listener;
+pub mod loan;
 pub mod ordered;
 pub mod pipe;
 pub mod sync;

@@ -317,3 +317,15 @@ fn tasks_of_tokio_see_all_of_a_queue_and_a_pipe_while_its_clock_ticks() {
     let last = lines.last().map(String::as_str);
     assert_eq!(last, Some("the clock has ticked meanwhile: true"));
 }
+
+#[test]
+fn frames_arrive_whole_from_cameras_that_are_killed_and_their_memory_comes_back() {
+    assert_eq!(
+        run("loan"),
+        [
+            "first camera: 4 frames, then killed",
+            "second camera: 4 frames, then killed",
+            "memory for 3 frames of 16 MiB is free",
+        ]
+    );
+}

@@ -6,6 +6,7 @@
 
 mod broadcast;
 mod floors;
+mod loan;
 mod peers;
 mod pipe;
 mod queue;
@@ -69,6 +70,9 @@ fn main() {
     floors::streams(&mut suite);
     peers::streams(&mut suite);
     queue::streams(&mut suite);
+
+    loan::of_any_length(&mut suite);
+    loan::filled_and_checked(&mut suite);
 
     floors::attach(&mut suite);
     queue::attach(&mut suite);

@@ -33,8 +33,8 @@
 //!
 //! * O1. `meta` compare-exchange(Release) to FREE → compare-exchange(Acquire) to OWNED: the next owner's writes come after
 //!   the last owner's reads.
-//! * O2. `meta` load(Acquire) → `Dead::still` in a sweep: what a later participant of the slot took, or took over to keep
-//!   (Release), is not taken for the dead one's.
+//! * O2. `meta` load(Acquire) → `Dead::still` in a sweep: what a later participant of the slot took is not taken for the dead
+//!   one's.
 //! * O3. A chain is written after a fence behind its allocation, so that who looks at it without taking it over (`peek`), and then
 //!   fences, sees that the last chain there is gone if it has read any of this one.
 //! * Links, places and data are written Relaxed; the container's commit and claim order them between producer and

@@ -100,8 +100,8 @@ impl Slab {
             return Err(Damage("a message is longer than its block"));
         }
         let meta = Meta::owned(found.generation(), me);
-        // Nobody else changes the block: the position that refers to it is claimed by us alone.
-        word.compare_exchange(found.0, meta.0, Release, Relaxed) // O2
+        // Nobody else changes the block: the position that refers to it is claimed by us alone. Relaxed: the claim's fence serves O2.
+        word.compare_exchange(found.0, meta.0, Relaxed, Relaxed)
             .map_err(|_| Damage("a block changed hands while its message was claimed"))?;
         self.witnesses.read(chain.head as usize);
         let index = chain.head;
@@ -111,6 +111,7 @@ impl Slab {
     /// Gives a block back. Nothing refers to it any more.
     #[inline]
     pub(crate) fn give_back(&self, block: Block) -> Result<(), Damage> {
+        self.witnesses.read(block.index as usize); // until now
         let free = Meta::free(block.meta.next_generation());
         self.meta[block.index as usize]
             .compare_exchange(block.meta.0, free.0, Release, Relaxed) // O1

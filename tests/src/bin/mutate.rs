@@ -42,7 +42,7 @@ const FILES: [(&str, &str); 37] = [
     ("channel/ordered/look.rs", ORDERED),
     ("channel/ordered/repair.rs", ORDERED),
     ("slab/mod.rs", QUEUE),
-    ("slab/single.rs", "channel::queue::loan_model"),
+    ("slab/single.rs", "channel::queue::loan::model"),
     ("object/participant.rs", QUEUE),
     ("object/wait.rs", QUEUE),
     ("object/seat.rs", SYNC),

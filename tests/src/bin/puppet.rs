@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipc_core::{Bytes, Namespace, Queue};
-use ipc_tests::puppet::{broadcast, listener, ordered, pipe, sync, wait_set};
+use ipc_tests::puppet::{broadcast, listener, loan, ordered, pipe, sync, wait_set};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -134,6 +134,7 @@ impl Puppet {
             ("close", _) => self.queue()?.close(),
             ("ordered", _) => return ordered::obey(&self.namespace, rest),
             ("sync", _) => return sync::obey(&self.namespace, rest),
+            ("loan", _) => return loan::obey(&self.namespace, rest),
             ("pipe", _) => return pipe::obey(&self.namespace, rest),
             ("listener", _) => return listener::obey(&self.namespace, rest),
             ("broadcast", _) => return broadcast::obey(&self.namespace, rest),

@@ -125,6 +125,12 @@ pub(super) struct Victim {
 }
 
 impl Victim {
+    /// The file of an object that its trial has made; removed as others are.
+    pub(super) fn of(path: PathBuf) -> Outcome<Self> {
+        let file = File::options().read(true).write(true).open(&path)?;
+        Ok(Self { path, file })
+    }
+
     pub(super) fn lie(&self, lie: &Edit, length: usize) {
         // Never beyond the end: a longer file is another matter.
         let end = lie.bytes.len().min(length.saturating_sub(lie.offset));

@@ -3,6 +3,11 @@
 //! A loan is room behind the frames that are published, which is the writer's anyway (I2): whatever becomes of it before it is sent,
 //! there is nothing to give back. A reference is the oldest frame, which is the reader's until `head` moves on.
 
+#[cfg(all(test, loom))]
+mod model;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::time::Duration;
 
 use super::{

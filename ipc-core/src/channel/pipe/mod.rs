@@ -24,10 +24,6 @@ mod travel;
 mod writer;
 
 #[cfg(all(test, loom))]
-mod loan_model;
-#[cfg(all(test, not(loom)))]
-mod loan_tests;
-#[cfg(all(test, loom))]
 pub(crate) mod model;
 #[cfg(any(test, loom))]
 mod on_heap;

@@ -103,14 +103,6 @@ impl World {
         self.lane().wake_all();
     }
 
-    /// A participant dies, is swept, and its slot taken by another.
-    #[cfg(not(loom))]
-    pub(super) fn die_and_sweep(&self, slot: u32) {
-        self.dead.fetch_or(1 << slot, crate::prim::Relaxed);
-        assert_eq!(self.sweep(), 1);
-        self.dead.fetch_and(!(1 << slot), crate::prim::Relaxed);
-    }
-
     pub(super) fn sweep(&self) -> u32 {
         self.participants.sweep(&*self.core).unwrap()
     }

@@ -13,6 +13,11 @@
 //! cell, and delivered, or lost, and freed. The message is taken when the cell becomes FREE, as by a plain get: a reference that is kept for
 //! long holds a block, and nobody up.
 
+#[cfg(all(test, loom))]
+mod model;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::time::Duration;
 
 use super::{Queue, claim::Claim, get::Taken, inner::Inner, put::PutRefusal, ring::Ring};
@@ -70,33 +75,33 @@ impl Ring {
     pub(crate) fn loans_used(&self) -> usize {
         self.loans.as_ref().map_or(0, Slab::used)
     }
-
-    fn longest_loan(&self) -> usize {
-        self.geometry.loans.block_bytes
-    }
 }
 
 /// A block that this process has, and no cell refers to. Dropped, it is free.
 #[derive(Debug)]
 pub(crate) struct Held<'a> {
-    inner: &'a Inner,
+    queue: &'a Queue<Bytes>,
     block: Block,
     process: Process,
 }
 
 impl Held<'_> {
+    fn inner(&self) -> &Inner {
+        &self.queue.inner
+    }
+
     fn words(&self) -> &[AtomicU64] {
-        let loans = self.inner.ring.loans.as_ref();
+        let loans = self.inner().ring.loans.as_ref();
         loans.map_or(&[], |loans| loans.words(self.block))
     }
 
     fn check(&self) -> Result<()> {
         if !self.process.is_this() {
             return Err(Error::OfParent {
-                object: self.inner.member.object.label().to_owned(),
+                object: self.inner().member.object.label().to_owned(),
             });
         }
-        self.inner.member.check().map_err(|e| *e)
+        self.inner().member.check().map_err(|e| *e)
     }
 }
 
@@ -104,23 +109,16 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         // A forked child's copy is its parent's.
         if self.process.is_this()
-            && let Err(damage) = self.inner.ring.give_back(self.block)
+            && let Err(damage) = self.inner().ring.give_back(self.block)
         {
-            self.inner.member.remember(damage);
+            self.inner().member.remember(damage);
         }
     }
 }
 
-/// What a loan of a queue keeps.
-#[derive(Debug)]
-pub(crate) struct Blank<'a> {
-    queue: &'a Queue<Bytes>,
-    held: Held<'a>,
-}
-
-impl Writing for Blank<'_> {
+impl Writing for Held<'_> {
     fn words(&self) -> &[AtomicU64] {
-        self.held.words()
+        Held::words(self)
     }
 }
 
@@ -148,25 +146,25 @@ impl Reading for Got<'_> {
 }
 
 impl WriteInPlace for Queue<Bytes> {
-    type Writing<'a> = Blank<'a>;
+    type Writing<'a> = Held<'a>;
 }
 
 impl ReadInPlace for Queue<Bytes> {
     type Reading<'a> = Got<'a>;
 }
 
-impl Inner {
+impl Queue<Bytes> {
     fn hold(&self, block: Block) -> Held<'_> {
         Held {
-            inner: self,
+            queue: self,
             block,
             process: Process::this(),
         }
     }
 
     fn try_lend(&self, len: usize) -> Result<Held<'_>, Refused> {
-        let me = self.member.ready().map_err(Refused::Failed)?;
-        match self.ring.lend(me, len) {
+        let me = self.inner.member.ready().map_err(Refused::Failed)?;
+        match self.inner.ring.lend(me, len) {
             Ok(block) => Ok(self.hold(block)),
             Err(refusal) => Err(self.loan_refused(refusal, len)),
         }
@@ -177,47 +175,48 @@ impl Inner {
         match refusal {
             PutRefusal::TooLarge => Refused::TooLarge {
                 len,
-                max: self.ring.longest_loan(),
+                max: self.max_loan_bytes(),
             },
-            refusal => self.refused(refusal, len),
+            refusal => self.inner.refused(refusal, len),
         }
     }
 
     fn try_put_lent(&self, held: &Held<'_>, len: usize) -> Result<(), Refused> {
         held.check().map_err(|e| Refused::Failed(Box::new(e)))?;
-        let me = self.member.ready().map_err(Refused::Failed)?;
-        let put = self.ring.put_lent(me, held.block, len);
-        put.map_err(|refusal| self.refused(refusal, len))
+        let me = self.inner.member.ready().map_err(Refused::Failed)?;
+        let put = self.inner.ring.put_lent(me, held.block, len);
+        put.map_err(|refusal| self.inner.refused(refusal, len))
     }
 
     /// Gets a message where it lies, or a copy of it, without waiting.
-    fn try_get_ref(&self) -> Result<(Got<'_>, usize), Unmet> {
-        let me = self.member.ready()?;
-        let from = self.ring.head();
-        match self.ring.take_from(me, from) {
+    fn try_take_ref(&self) -> Result<(Got<'_>, usize), Unmet> {
+        let me = self.inner.member.ready()?;
+        let from = self.inner.ring.head();
+        match self.inner.ring.take_from(me, from) {
             Ok(taken) => self.take_ref(me, taken, from),
-            Err(refusal) => Err(self.unmet(refusal)),
+            Err(refusal) => Err(self.inner.unmet(refusal)),
         }
     }
 
     fn take_ref(&self, me: Owner, taken: Taken, from: u64) -> Result<(Got<'_>, usize), Unmet> {
+        let inner = &*self.inner;
         let claim = Claim {
-            inner: self,
+            inner,
             me,
             process: Process::this(),
             taken,
         };
-        let lent = self.ring.take_lent(me, &taken);
-        let lent = lent.map_err(|damage| self.member.remember(damage))?;
+        let lent = inner.ring.take_lent(me, &taken);
+        let lent = lent.map_err(|damage| inner.member.remember(damage))?;
         let Some((block, len)) = lent else {
             let mut bytes = Vec::new();
-            let owned = self.ring.read(me, &taken, &mut bytes);
-            let owned = owned.map_err(|damage| self.member.remember(damage))?;
-            self.deliver(claim, from, owned)?;
+            let owned = inner.ring.read(me, &taken, &mut bytes);
+            let owned = owned.map_err(|damage| inner.member.remember(damage))?;
+            inner.deliver(claim, from, owned)?;
             let len = bytes.len();
             return Ok((Got::Copied(bytes), len));
         };
-        self.deliver(claim, from, None)?;
+        inner.deliver(claim, from, None)?;
         Ok((Got::InPlace(self.hold(block)), len))
     }
 }
@@ -265,11 +264,11 @@ impl Queue<Bytes> {
     ///
     /// [`TryPutError`].
     pub fn try_loan(&self, len: usize) -> Result<Loan<'_, Self>, TryPutError<()>> {
-        let held = match self.inner.try_lend(len) {
-            Err(Refused::GaveUp) if self.inner.member.found_dead() => self.inner.try_lend(len),
+        let held = match self.try_lend(len) {
+            Err(Refused::GaveUp) if self.inner.member.found_dead() => self.try_lend(len),
             lent => lent,
         };
-        held.map(|held| Loan::new(Blank { queue: self, held }, len))
+        held.map(|held| Loan::new(held, len))
             .map_err(|refused| TryPutError::new((), refused))
     }
 
@@ -290,21 +289,21 @@ impl Queue<Bytes> {
     /// The longest [loan](Self::loan), in bytes; 0 if the queue has none.
     #[must_use]
     pub fn max_loan_bytes(&self) -> usize {
-        self.inner.ring.longest_loan()
+        self.inner.ring.geometry().loans.block_bytes
     }
 
     fn lend(&self, len: usize, deadline: Deadline) -> Result<Loan<'_, Self>, Refused> {
-        let held = match self.inner.try_lend(len) {
+        let held = match self.try_lend(len) {
             Err(Refused::GaveUp) => self.wait_to_lend(len, deadline)?,
             lent => lent?,
         };
-        Ok(Loan::new(Blank { queue: self, held }, len))
+        Ok(Loan::new(held, len))
     }
 
     #[cold]
     fn wait_to_lend(&self, len: usize, deadline: Deadline) -> Result<Held<'_>, Refused> {
         let ring = &self.inner.ring;
-        let lend = |me| ring.lend(me, len).map(|block| self.inner.hold(block));
+        let lend = |me| ring.lend(me, len).map(|block| self.hold(block));
         let is_promising = || ring.loans.as_ref().is_some_and(Slab::may_have_free);
         self.inner
             .wait_for_room(lend, is_promising, len, self.wait, deadline)
@@ -329,8 +328,8 @@ impl Queue<Bytes> {
     ///
     /// [`TryGetError`].
     pub fn try_get_ref(&self) -> Result<MessageRef<'_, Self>, TryGetError> {
-        let got = self.inner.try_get_ref();
-        let got = got.or_else(|unmet| self.inner.retry(unmet, || self.inner.try_get_ref()));
+        let got = self.try_take_ref();
+        let got = got.or_else(|unmet| self.inner.retry(unmet, || self.try_take_ref()));
         got.map(|(got, len)| MessageRef::new(got, len))
             .map_err(Unmet::not_now)
     }
@@ -349,9 +348,9 @@ impl Queue<Bytes> {
     }
 
     fn ref_until(&self, deadline: Deadline) -> Result<MessageRef<'_, Self>, Unmet> {
-        let (got, len) = match self.inner.try_get_ref() {
+        let (got, len) = match self.try_take_ref() {
             Err(Unmet::GaveUp | Unmet::BeingPut) => {
-                let again = || self.inner.try_get_ref();
+                let again = || self.try_take_ref();
                 self.inner.wait_to_get(self.wait, deadline, again)?
             }
             got => got?,
@@ -368,7 +367,7 @@ impl<'a> Loan<'a, Queue<Bytes>> {
     /// [`PutError`]; the loan is gone, and its memory free. [`Error::OfParent`](crate::Error::OfParent) in a forked child.
     pub fn put(self) -> Result<(), PutError<()>> {
         match self.put_until(Some(Deadline::NEVER)) {
-            Ok(()) => Ok(self.leave()),
+            Ok(()) => self.leave(),
             Err(refused) => Err(PutError::new((), refused)),
         }
     }
@@ -378,9 +377,10 @@ impl<'a> Loan<'a, Queue<Bytes>> {
     /// # Errors
     ///
     /// [`TryPutError`], with the loan.
+    #[expect(clippy::result_large_err, reason = "the loan comes back in it")]
     pub fn try_put(self) -> Result<(), TryPutError<Self>> {
         match self.put_until(None) {
-            Ok(()) => Ok(self.leave()),
+            Ok(()) => self.leave(),
             Err(refused) => Err(TryPutError::new(self, refused)),
         }
     }
@@ -390,31 +390,33 @@ impl<'a> Loan<'a, Queue<Bytes>> {
     /// # Errors
     ///
     /// [`PutTimeoutError`], with the loan.
+    #[expect(clippy::result_large_err, reason = "as above")]
     pub fn put_timeout(self, timeout: Duration) -> Result<(), PutTimeoutError<Self>> {
         match self.put_until(Some(Deadline::after(timeout))) {
-            Ok(()) => Ok(self.leave()),
+            Ok(()) => self.leave(),
             Err(refused) => Err(PutTimeoutError::new(self, refused)),
         }
     }
 
     fn put_until(&self, deadline: Option<Deadline>) -> Result<(), Refused> {
-        let (hold, len) = (self.hold(), self.len());
-        let inner = hold.held.inner;
-        match (inner.try_put_lent(&hold.held, len), deadline) {
+        let (held, len) = (self.hold(), self.len());
+        let (queue, inner) = (held.queue, held.inner());
+        match (queue.try_put_lent(held, len), deadline) {
             (Err(Refused::GaveUp), Some(deadline)) => {
-                let put = |me| inner.ring.put_lent(me, hold.held.block, len);
+                let put = |me| inner.ring.put_lent(me, held.block, len);
                 let is_promising = || inner.ring.may_have_room();
-                inner.wait_for_room(put, is_promising, len, hold.queue.wait, deadline)
+                inner.wait_for_room(put, is_promising, len, queue.wait, deadline)
             }
             (Err(Refused::GaveUp), None) if inner.member.found_dead() => {
-                inner.try_put_lent(&hold.held, len)
+                queue.try_put_lent(held, len)
             }
             (put, _) => put,
         }
     }
 
     /// The block is the queue's now.
-    fn leave(self) {
+    fn leave<E>(self) -> Result<(), E> {
         std::mem::forget(self.into_hold());
+        Ok(())
     }
 }

@@ -21,10 +21,6 @@ mod ring;
 mod source;
 
 #[cfg(all(test, loom))]
-mod loan_model;
-#[cfg(all(test, not(loom)))]
-mod loan_tests;
-#[cfg(all(test, loom))]
 pub(crate) mod model;
 #[cfg(any(test, loom))]
 mod on_heap;

@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use super::{
+use super::super::{
     on_heap::{World, geometry},
     reader::{Reader, RecvRefusal},
     writer::{SendRefusal, Writer},

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{get::GetRefusal, put::PutRefusal, ring::Ring};
+use super::super::{get::GetRefusal, put::PutRefusal, ring::Ring};
 use crate::{
     Namespace, Queue,
     channel::{

@@ -8,7 +8,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{
+use super::super::{
     Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
     TrySendError,
     geometry::{framed, head_of},
@@ -115,8 +115,7 @@ fn a_loan_that_is_dropped_or_cut_short_leaves_its_room() {
     let place = Place::new();
     let (mut receiver, mut sender) = place.simplex::<Bytes>(192);
     for _ in 0..10 {
-        drop(sender.try_loan(64).unwrap());
-        std::mem::forget(sender.try_loan(64).unwrap());
+        let _unsent = sender.try_loan(64).unwrap();
     }
     let mut loan = sender.try_loan(64).unwrap();
     loan.write_at(0, &pattern(0, 64));
@@ -134,7 +133,7 @@ fn a_loan_is_written_and_a_reference_read_as_a_file_is() {
     let place = Place::new();
     let (mut receiver, mut sender) = place.simplex::<Bytes>(128);
     let mut loan = sender.loan(11).unwrap();
-    write!(loan, "{}-{}", "hello", "there").unwrap();
+    write!(loan, "hello-{}", "there".to_owned()).unwrap();
     assert!(loan.write_all(b"!").is_err(), "it is full");
     loan.send().unwrap();
     let mut message = receiver.recv_ref().unwrap();
@@ -253,6 +252,14 @@ fn a_look_from_outside_counts_loans_as_messages() {
     receiver.recv().unwrap();
     let core = receiver.end.core().describe();
     assert!(core.starts_with("1 message, "), "{core}");
+}
+
+impl World {
+    fn die_and_sweep(&self, slot: u32) {
+        self.dead.fetch_or(1 << slot, Relaxed);
+        assert_eq!(self.sweep(), 1);
+        self.dead.fetch_and(!(1 << slot), Relaxed);
+    }
 }
 
 #[test]
