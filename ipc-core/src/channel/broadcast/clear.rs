@@ -9,22 +9,21 @@ use crate::{
     channel::contents::Contents,
     error::Damage,
     object::participant::Owner,
-    prim::{self, Relaxed, Release},
+    prim::{Relaxed, Release},
 };
 
 impl Ring {
-    /// Frees the blocks of the message in `cell`, which is `seen`: LARGE or STALE, and nobody has still to read it. Nothing if somebody
+    /// Frees the blocks of the message in the cell of `position`, which is `seen`: LARGE or STALE, and nobody has still to read it. Nothing if somebody
     /// was faster.
     #[cold]
-    pub(super) fn clear(&self, me: Owner, cell: Cell<'_>, seen: Ctl) -> Result<(), Damage> {
-        let mine = seen.clearing(me);
-        let claim = cell
-            .ctl()
-            .compare_exchange(seen.0, mine.0, Release, Relaxed); // O7
-        if claim.is_err() {
+    pub(super) fn clear(&self, me: Owner, position: u64, seen: Ctl) -> Result<(), Damage> {
+        let cell = self.cell(position)?;
+        let Some(mine) = self.begin_clearing(me, cell, seen) else {
             return Ok(());
+        };
+        if self.is_lossless() {
+            self.witnesses.read(self.index(position)); // O8
         }
-        prim::full_fence_after_rmw(); // O1, O2, O8, W1: before anything in the blocks changes
         let taken = match self.contents(cell) {
             Ok(Contents::Large(slab, chain)) => slab.take_over(me, chain).map(|o| (slab, o)),
             Ok(Contents::Inline(_) | Contents::Lent(..)) => {
@@ -38,6 +37,15 @@ impl Ring {
         slab.free(&owned)?;
         self.gate().blocks.wake(u32::MAX); // freeing ended in a read-modify-write
         Ok(())
+    }
+
+    /// CLEARING, if the cell still is what was `seen`. The look that saw it acquired what it holds (O1, O8).
+    pub(super) fn begin_clearing(&self, me: Owner, cell: Cell<'_>, seen: Ctl) -> Option<Ctl> {
+        let mine = seen.clearing(me);
+        cell.ctl()
+            .compare_exchange(seen.0, mine.0, Release, Relaxed)
+            .ok()?; // O7
+        Some(mine)
     }
 
     /// Interprets a cell, which may lie.
@@ -68,12 +76,12 @@ impl Ring {
             if position >= end {
                 break;
             }
-            let cell = self.cell(position)?;
-            let seen = cell.look()?;
+            let here = position;
+            let seen = self.cell(here)?.look()?;
             let is_there = seen.ctl.pass(self.lap(position)) == Pass::Same;
             position = self.next(position);
             if is_there && matches!(seen.state, State::Large | State::Stale) {
-                self.clear(me, cell, seen.ctl)?;
+                self.clear(me, here, seen.ctl)?;
                 self.oldest_large.store(position, Relaxed);
                 return Ok(true);
             }

@@ -225,6 +225,20 @@ fn blocks_that_somebody_else_takes_over_are_not_believed() {
     });
 }
 
+#[test]
+fn a_cell_is_written_after_who_took_its_blocks_has_read_it() {
+    explore(3, || {
+        let w = world(1, 1, true);
+        w.publish(0, 1, 16).unwrap();
+        let evictor = Arc::clone(&w);
+        let e = thread::spawn(move || {
+            let _ = evictor.ring.clear_oldest(owner(2));
+        });
+        let _ = w.publish(0, 2, 8); // or it is at work
+        e.join().unwrap();
+    });
+}
+
 // ---- one order
 
 #[test]

@@ -150,10 +150,8 @@ impl Ring {
     pub(super) fn clearing_for_model(&self, me: Owner, index: u64) -> bool {
         let cell = self.cell(index).unwrap();
         let seen = cell.look().unwrap();
-        let mine = seen.ctl.clearing(me);
-        let ctl = cell.ctl();
-        let claim = ctl.compare_exchange(seen.ctl.0, mine.0, Release, Relaxed); // O7
-        matches!(seen.state, State::Large | State::Stale) && claim.is_ok()
+        matches!(seen.state, State::Large | State::Stale)
+            && self.begin_clearing(me, cell, seen.ctl).is_some()
     }
 }
 

@@ -176,7 +176,7 @@ impl Ring {
             from = position;
             let cell = self.cell(position)?;
             if matches!(seen.state, State::Large | State::Stale) {
-                self.clear(me, cell, seen.ctl)?; // I3
+                self.clear(me, position, seen.ctl)?; // I3
             } else if self.claim(me, position, cell, seen.ctl) {
                 return Ok((position, cell));
             }

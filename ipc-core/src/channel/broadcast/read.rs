@@ -73,7 +73,6 @@ impl Reader {
                 None => return Ok(None),
             }
         } else {
-            prim::full_fence(); // O3: what was published before this begins is before its beginning
             (None, ring.find_tail()?)
         };
         let words = ring.geometry().ring.inline_bytes / 8;

@@ -43,7 +43,8 @@
 //! * O1. `ctl` store(Release) FULL → load(Acquire): the message is seen whole.
 //! * O2. A reader changes nothing: `ctl` load(Acquire), message, fence(Acquire), `ctl` again. A publisher claims, fences, and writes.
 //!   So who has read any of what the next one wrote finds another word. The fence also lets it write after the last one wrote.
-//! * O3. `tail` store(Release) → load(Acquire): who begins to walk there sees all before it claimed, and the cell there in no older lap.
+//! * O3. `tail` store behind the fence of a claim → load(Acquire): who begins to walk there sees all before it claimed, and the cell there in
+//!   no older lap.
 //! * O4. A publish claims, fences and looks at `closed`; a subscriber looks at `closed`, fences and looks at the cell. One of the
 //!   two sees the other (I4).
 //! * O5. A cursor's `position` store(Release) → load(Acquire): what was read is overwritten after that. `limit`, which is private,
@@ -59,7 +60,7 @@
 //!
 //! `tail` is stored, not exchanged: a hint need not be exact. The commit is a store as well: nobody but a repairer changes a
 //! claimed cell, and a repairer has proof that its owner is dead. So the claim is the only read-modify-write of a publish of
-//! a short message, and its fence serves O2, O4, O8 and the sleepers: see `object/wait`, W1. A read has none.
+//! a short message, and its fence serves O2 to O4, O8 and the sleepers: see `object/wait`, W1. A read has none.
 //!
 //! # If a process dies
 //!
@@ -88,7 +89,7 @@ use crate::{
     error::Damage,
     object::seat::{Activity, Seats, Visitor},
     os::membarrier::Meeting,
-    prim::{self, Acquire, AtomicU64, Relaxed, Release},
+    prim::{self, Acquire, AtomicU64, Relaxed},
     region::{CacheLine, One, OutOfBounds, Region, Span},
     slab::Slab,
 };
@@ -231,7 +232,7 @@ impl Ring {
     #[inline]
     pub(super) fn raise_tail(&self, to: u64) {
         if self.tail.0.load(Relaxed) < to {
-            self.tail.0.store(to, Release); // O3
+            self.tail.0.store(to, Relaxed); // O3: after the claims' fence
         }
     }
 
