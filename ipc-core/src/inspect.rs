@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
-    channel::{ordered, pipe::options as pipe, queue::container},
+    channel::{
+        joinable::jobs::{self, Jobs},
+        ordered,
+        pipe::options as pipe,
+        queue::{container, ring::Ring},
+    },
     error::{Error, Result},
     object::{
         Kind, Namespace,
@@ -95,6 +100,8 @@ pub struct Inspection {
     pub participants: Vec<Participant>,
     /// What only a queue has, of whatever order.
     pub queue: Option<QueueStat>,
+    /// What only a joinable queue has.
+    pub jobs: Option<JobStat>,
     /// In what state it is, in words; empty for a queue.
     pub state: String,
     /// Who holds it, and who waits for it, as they described themselves, each read at its own instant. Waiters for whom
@@ -174,6 +181,24 @@ pub struct QueueStat {
     pub has_sleeping_puts: bool,
 }
 
+/// A joinable queue's figures about jobs that were taken out of it, each read at its own instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobStat {
+    /// How many jobs may be leased, wait for another attempt or be dead letters at once.
+    pub leases: u64,
+    /// How many somebody works on.
+    pub leased: u64,
+    /// How many wait for another attempt; part of the queue's `len`.
+    pub returned: u64,
+    /// How many are dead letters.
+    pub dead: u64,
+    /// How often a job is delivered before it becomes a dead letter.
+    pub max_attempts: u32,
+    /// How long a worker may keep a job, in nanoseconds; 0 without an end.
+    pub lease_ns: u64,
+}
+
 impl Namespace {
     /// Looks at an object without attaching to it.
     ///
@@ -192,6 +217,11 @@ impl Namespace {
         let queue = match kind {
             Kind::Queue => Some(queue_stat(&label, &region, &facts)?),
             Kind::LifoQueue | Kind::PriorityQueue => Some(ordered_stat(&label, &region, &facts)?),
+            Kind::JoinableQueue => Some(joinable_stat(&*joinable(&label, &region, &facts)?)),
+            _ => None,
+        };
+        let jobs = match kind {
+            Kind::JoinableQueue => Some(job_stat(&*joinable(&label, &region, &facts)?)),
             _ => None,
         };
         let looked = primitive!(kind, M => {
@@ -202,6 +232,10 @@ impl Namespace {
             Some(looked) => looked,
             None if kind == Kind::Queue => {
                 (String::new(), queue_visitors(&label, &region, &facts)?)
+            }
+            None if kind == Kind::JoinableQueue => {
+                let jobs = joinable(&label, &region, &facts)?;
+                (String::new(), joinable_visitors(&jobs))
             }
             None if kind == Kind::Pipe => {
                 let core = pipe::build(&region, &facts).map_err(|d| d.of(&label))?;
@@ -230,6 +264,7 @@ impl Namespace {
                 .map(Participant::from)
                 .collect(),
             queue,
+            jobs,
             state,
             visits: visits(visitors),
             type_name: facts.type_name,
@@ -260,6 +295,7 @@ impl Namespace {
         });
         match inspection.kind {
             Kind::Queue => Object::open(&path, species, &container::build)?.0.sweep(),
+            Kind::JoinableQueue => Object::open(&path, species, &jobs::build)?.0.sweep(),
             Kind::Pipe => Object::open(&path, species, &pipe::build)?.0.sweep(),
             Kind::LifoQueue | Kind::PriorityQueue => {
                 Object::open(&path, species, &ordered::build)?.0.sweep()
@@ -310,9 +346,13 @@ fn queue_visitors(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Ve
 
 fn queue_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<QueueStat> {
     let ring = container::build(region, facts).map_err(|damage| damage.of(label))?;
+    Ok(ring_stat(&ring))
+}
+
+fn ring_stat(ring: &Ring) -> QueueStat {
     let geometry = ring.geometry();
     let gate = ring.gate();
-    Ok(QueueStat {
+    QueueStat {
         capacity: geometry.capacity as u64,
         len: ring.len() as u64,
         inline_bytes: geometry.inline_bytes as u64,
@@ -323,7 +363,40 @@ fn queue_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<QueueS
         orphans: ring.orphans() as u64,
         has_sleeping_gets: gate.items.has_sleepers(),
         has_sleeping_puts: gate.space.has_sleepers() || gate.blocks.has_sleepers(),
-    })
+    }
+}
+
+fn joinable(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Arc<Jobs>> {
+    jobs::build(region, facts).map_err(|damage| damage.of(label))
+}
+
+fn joinable_visitors(jobs: &Jobs) -> Vec<Visitor> {
+    let ring = &jobs.ring;
+    ring.holders()
+        .chain(jobs.holders())
+        .chain(ring.notes.visitors(|_| true))
+        .collect()
+}
+
+fn joinable_stat(jobs: &Jobs) -> QueueStat {
+    let of_ring = ring_stat(&jobs.ring);
+    QueueStat {
+        len: jobs.waiting() as u64,
+        has_sleeping_gets: of_ring.has_sleeping_gets || jobs.has_sleepers(),
+        ..of_ring
+    }
+}
+
+fn job_stat(jobs: &Jobs) -> JobStat {
+    let terms = jobs.terms();
+    JobStat {
+        leases: terms.leases as u64,
+        leased: jobs.leased() as u64,
+        returned: jobs.returned() as u64,
+        dead: jobs.dead() as u64,
+        max_attempts: terms.max_attempts,
+        lease_ns: terms.lease_ns,
+    }
 }
 
 fn ordered_visitors(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Vec<Visitor>> {

@@ -5,6 +5,7 @@
 #![allow(missing_docs)] // a program, not an API
 
 mod floors;
+mod joinable;
 mod peers;
 mod pipe;
 mod queue;
@@ -52,12 +53,14 @@ fn main() {
     floors::one_to_one(&mut suite);
     peers::one_to_one(&mut suite);
     queue::one_to_one(&mut suite);
+    joinable::one_to_one(&mut suite);
     peers::crowds(&mut suite);
     queue::crowds(&mut suite);
     peers::batches(&mut suite);
     queue::batches(&mut suite);
     peers::alone(&mut suite);
     queue::alone(&mut suite);
+    joinable::alone(&mut suite);
 
     pipe::one_by_one(&mut suite);
     pipe::batches(&mut suite);

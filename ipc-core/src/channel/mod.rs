@@ -4,6 +4,7 @@ mod contents;
 pub(crate) mod errors;
 mod gate;
 pub(crate) mod geometry;
+pub(crate) mod joinable;
 pub(crate) mod options;
 pub(crate) mod ordered;
 pub(crate) mod pipe;

@@ -30,12 +30,14 @@ pub enum Kind {
     PriorityQueue,
     /// A [`crate::Pipe`].
     Pipe,
+    /// A [`crate::JoinableQueue`].
+    JoinableQueue,
     /// One that this version of the library does not know.
     Unknown(u32),
 }
 
 /// Number in the object's header, and name, of each kind.
-const KINDS: [(Kind, u32, &str); 12] = [
+const KINDS: [(Kind, u32, &str); 13] = [
     (Kind::Queue, 1, "queue"),
     (Kind::Lock, 2, "lock"),
     (Kind::RLock, 3, "recursive lock"),
@@ -48,6 +50,7 @@ const KINDS: [(Kind, u32, &str); 12] = [
     (Kind::Pipe, 10, "pipe"),
     (Kind::LifoQueue, 11, "lifo queue"),
     (Kind::PriorityQueue, 12, "priority queue"),
+    (Kind::JoinableQueue, 13, "joinable queue"),
 ];
 
 impl Kind {

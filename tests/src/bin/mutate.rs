@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 26] = [
+const FILES: [(&str, &str); 34] = [
     ("channel/pipe/role.rs", PIPE),
     ("channel/pipe/lane.rs", PIPE),
     ("channel/pipe/writer.rs", PIPE),
@@ -32,6 +32,14 @@ const FILES: [(&str, &str); 26] = [
     ("channel/ordered/get.rs", ORDERED),
     ("channel/ordered/look.rs", ORDERED),
     ("channel/ordered/repair.rs", ORDERED),
+    ("channel/joinable/record.rs", JOINABLE),
+    ("channel/joinable/table.rs", JOINABLE),
+    ("channel/joinable/lease.rs", JOINABLE),
+    ("channel/joinable/finish.rs", JOINABLE),
+    ("channel/joinable/survey.rs", JOINABLE),
+    ("channel/joinable/letters.rs", JOINABLE),
+    ("channel/joinable/repair.rs", JOINABLE),
+    ("channel/queue/hand_over.rs", JOINABLE),
     ("slab/mod.rs", QUEUE),
     ("object/participant.rs", QUEUE),
     ("object/wait.rs", QUEUE),
@@ -44,6 +52,7 @@ const FILES: [(&str, &str); 26] = [
 ];
 const PIPE: &str = "channel::pipe::model";
 const QUEUE: &str = "channel::queue::model";
+const JOINABLE: &str = "channel::joinable::model";
 const ORDERED: &str = "channel::ordered::model";
 const SYNC: &str = "sync::model";
 
@@ -51,7 +60,7 @@ const SYNC: &str = "sync::model";
 const UNSEEN: [(&str, &str, &str); 0] = [];
 
 /// How an ordering is weakened: what is replaced by what.
-const WEAKER: [(&str, &str); 9] = [
+const WEAKER: [(&str, &str); 10] = [
     ("Acquire", "core::sync::atomic::Ordering::Relaxed"),
     ("Release", "core::sync::atomic::Ordering::Relaxed"),
     ("AcqRel", "core::sync::atomic::Ordering::Acquire"),
@@ -60,6 +69,7 @@ const WEAKER: [(&str, &str); 9] = [
     ("prim::full_fence();", ""),
     ("prim::acquire_fence();", ""),
     ("self.lane.meeting.light_fence();", ""),
+    ("self.table.meeting.light_fence();", ""),
     ("self.meeting.heavy_fence()", "true"),
 ];
 
