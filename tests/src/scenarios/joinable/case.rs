@@ -6,7 +6,7 @@ use ipc_core::{Bytes, Job, TryGetJobError, TryPutError};
 
 use super::super::act::{CLOSED, DONE, FAILED, FULL, got, packed};
 use super::super::aftermath::sorted;
-use super::super::message::{Id, id_of, message};
+use super::super::message::{Id, message};
 use super::super::trial::{FIRST_OF_REPAIRER, FIRST_OF_VICTIM};
 use super::trial::{Jobs, Trial};
 use crate::mapping::Shared;
@@ -37,8 +37,16 @@ pub(super) enum Act {
 }
 
 impl Act {
-    /// The operation, with what it needs ready.
-    pub(super) fn operation<'a>(self, queue: &'a Jobs, first: Id) -> Operation<'a> {
+    /// The operation, with what it needs ready. `known` are the jobs that it may find.
+    ///
+    /// All that happens in it is stepped; so a job is checked by one comparison with what it should be.
+    pub(super) fn operation<'a>(
+        self,
+        queue: &'a Jobs,
+        first: Id,
+        known: Vec<Bytes>,
+    ) -> Operation<'a> {
+        let id_of = move |job: &Bytes| known.contains(job).then(|| job.0[0]);
         match self {
             Self::Put(letter) => {
                 let mut own = Some(message(first, letter));
@@ -46,7 +54,7 @@ impl Act {
             }
             Self::Get => Box::new(move || {
                 got_one(queue.try_get(), |job| {
-                    let id = id_of(&job).ok();
+                    let id = id_of(&job);
                     std::mem::forget(job); // it dies with its process
                     id
                 })
@@ -55,7 +63,7 @@ impl Act {
             Self::GiveBack => with_job(queue, |job| job.give_back().is_ok()),
             Self::GiveUp => with_job(queue, |job| job.give_up().is_ok()),
             Self::TakeDead => {
-                Box::new(move || got_one(queue.take_dead(), |letter| id_of(&letter.value).ok()))
+                Box::new(move || got_one(queue.take_dead(), |letter| id_of(&letter.value)))
             }
             Self::Requeue => Box::new(move || queue.requeue_dead().map_or(FAILED, |_| DONE)),
             Self::Join => Box::new(move || match queue.join_timeout(Duration::ZERO) {
@@ -69,7 +77,7 @@ impl Act {
             Self::Repair => Box::new(move || {
                 let swept = queue.sweep().is_ok();
                 let done = got_one(queue.try_get(), |job| {
-                    let id = id_of(&job).ok();
+                    let id = id_of(&job);
                     job.task_done().ok().and(id)
                 });
                 if swept { done } else { FAILED }
@@ -104,7 +112,7 @@ fn got_one<T>(got: Result<T, TryGetJobError>, id: impl FnOnce(T) -> Option<Id>) 
 /// Gets a job first, and then steps through what is done with it.
 fn with_job<'a>(queue: &'a Jobs, end: impl Fn(Job<'a, Bytes>) -> bool + 'a) -> Operation<'a> {
     let job = queue.try_get().expect("there is a job");
-    let id = id_of(&job).expect("it is whole");
+    let id = job.0[0];
     let mut job = Some(job);
     Box::new(move || {
         let has_ended = job.take().is_some_and(&end);

@@ -11,7 +11,8 @@ use ipc_core::{Bytes, JoinableQueue, Namespace, ParticipantState, TryGetJobError
 use super::super::message::{BLOCK, Id, MOST_INLINE, id_of, message, message_of};
 use super::super::oracle::PARTICIPANTS;
 use super::super::trial::{
-    FIRST_OF_EARLIER_VICTIM, FIRST_OF_OTHERS, FIRST_OF_REFILL, LARGEST, NAME, place,
+    FIRST_OF_EARLIER_VICTIM, FIRST_OF_OTHERS, FIRST_OF_REFILL, FIRST_OF_VICTIM, LARGEST, NAME,
+    place,
 };
 use super::case::{Act, Case};
 use crate::mapping::{Mapping, Shared};
@@ -31,11 +32,23 @@ pub(super) struct Trial {
     pub(super) queue: Jobs,
     /// The jobs when the victim began.
     pub(super) before: Vec<Id>,
+    /// Every job that anybody may get.
+    known: Vec<Bytes>,
     /// What others did while the victim was stopped: their puts, and the jobs that they did.
     meanwhile: RefCell<(Vec<Id>, Vec<Id>)>,
     namespace: Namespace,
     file: Mapping,
     directory: TrialDirectory,
+}
+
+fn known(case: &Case) -> Vec<Bytes> {
+    let letters = case.contents.chars();
+    let lengths = letters.map(|letter| if letter.is_uppercase() { 'l' } else { 's' });
+    let contents = (1..).zip(lengths);
+    let others = (FIRST_OF_OTHERS..).take(3 * CAPACITY).map(|id| (id, 's'));
+    let mine = ['s', 'l'].map(|letter| (FIRST_OF_VICTIM, letter));
+    let all = contents.chain(mine).chain(others);
+    all.map(|(id, letter)| message(id, letter)).collect()
 }
 
 impl Trial {
@@ -56,6 +69,7 @@ impl Trial {
         let trial = Self {
             queue,
             before: ids.clone(),
+            known: known(case),
             meanwhile: RefCell::default(),
             namespace,
             file,
@@ -143,7 +157,7 @@ impl Trial {
             self.queue.try_put(too_long),
             Err(TryPutError::TooLarge { .. } | TryPutError::Closed(_))
         ));
-        act.operation(&self.queue, first)
+        act.operation(&self.queue, first, self.known.clone())
     }
 
     /// Where a repairer notes that it has begun; the parent sees only its end.
