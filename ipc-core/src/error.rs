@@ -182,6 +182,14 @@ pub enum Error {
         /// How many processes are attached.
         participants: u32,
     },
+    /// A forked child used what its parent has: a message that is being written or read in place.
+    #[error(
+        "{object}: what is written or read in place belongs to the parent process; take your own after the fork"
+    )]
+    OfParent {
+        /// The object's path.
+        object: String,
+    },
     /// Any other refusal by the operating system.
     #[error("could not {operation} {object}: {}", nix::errno::Errno::from_raw(*errno).desc())]
     Io {
@@ -239,7 +247,9 @@ impl Error {
             Self::NoSpace { .. }
             | Self::TooManyParticipants { .. }
             | Self::TooManyWaiters { .. } => ErrorKind::Exhausted,
-            Self::InUse { .. } | Self::BeingRemoved { .. } => ErrorKind::InUse,
+            Self::InUse { .. } | Self::BeingRemoved { .. } | Self::OfParent { .. } => {
+                ErrorKind::InUse
+            }
             Self::Io { .. } => ErrorKind::Other,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     channel::{
         joinable::jobs::{self, Jobs},
+        listener::options as listener,
         ordered,
         pipe::options as pipe,
         queue::{container, ring::Ring},
@@ -119,8 +120,8 @@ pub struct Visit {
     pub thread: u32,
     /// What it does.
     pub activity: Activity,
-    /// Since when, in nanoseconds since 1970, to some milliseconds; of a waiter to a tenth of a second. Of the
-    /// holder of a lock for which nobody has waited, unless it is [timed](crate::Options::timed): 0, not known.
+    /// Since when, in nanoseconds since 1970, to some tens of milliseconds (more if its process was stopped, or got no core,
+    /// shortly before); of a waiter to a tenth of a second. 0: not known.
     pub since_unix_ns: u64,
 }
 
@@ -168,6 +169,10 @@ pub struct QueueStat {
     pub memory: u64,
     /// How many of those are in use, in whole blocks.
     pub memory_used: u64,
+    /// How many messages it has memory for that are written and read in place.
+    pub loans: u64,
+    /// How many of those are being written, in it, or being read.
+    pub loans_used: u64,
     /// Whether it is closed.
     pub is_closed: bool,
     /// Puts since its creation, those that failed half-way included.
@@ -297,6 +302,7 @@ impl Namespace {
             Kind::Queue => Object::open(&path, species, &container::build)?.0.sweep(),
             Kind::JoinableQueue => Object::open(&path, species, &jobs::build)?.0.sweep(),
             Kind::Pipe => Object::open(&path, species, &pipe::build)?.0.sweep(),
+            Kind::Listener => Object::open(&path, species, &listener::build)?.0.sweep(),
             Kind::LifoQueue | Kind::PriorityQueue => {
                 Object::open(&path, species, &ordered::build)?.0.sweep()
             }
@@ -358,6 +364,8 @@ fn ring_stat(ring: &Ring) -> QueueStat {
         inline_bytes: geometry.inline_bytes as u64,
         memory: geometry.slab.bytes() as u64,
         memory_used: ring.memory_used() as u64,
+        loans: geometry.loans.blocks as u64,
+        loans_used: ring.loans_used() as u64,
         is_closed: ring.is_closed(),
         puts: ring.claimed(),
         orphans: ring.orphans() as u64,
@@ -417,6 +425,8 @@ fn ordered_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Queu
         inline_bytes: geometry.inline_bytes as u64,
         memory: geometry.slab.bytes() as u64,
         memory_used: pile.memory_used() as u64,
+        loans: 0,
+        loans_used: 0,
         is_closed: pile.is_closed(),
         puts: pile.puts(),
         orphans: 0, // they are where they were

@@ -9,8 +9,9 @@
 //!
 //! # Threads and signals
 //!
-//! Nothing here needs a thread of its own, nor a signal, but for one thing: a process whose calls have slept in the kernel a thousand times gets
-//! a thread `ipc-alarm`, which makes sleeping cheaper. It blocks all signals, and runs 25 times a second while somebody sleeps, else
+//! Nothing here needs a thread of its own, nor a signal, but for one thing: a process whose calls have slept in the kernel a thousand times, or
+//! that acquires ten thousand locks in a second, gets a thread `ipc-alarm`, which makes sleeping cheaper, and keeps the time at which
+//! locks are acquired. It blocks all signals, and runs 25 times a second while somebody sleeps or acquires so often, else
 //! not at all. Who calls what only a process with one thread may (`unshare` of a user namespace, say) does so before that.
 //!
 //! # Features
@@ -44,6 +45,11 @@ pub use channel::joinable::errors::{
     GetJobError, GetJobTimeoutError, LeaseError, TaskDoneError, TryGetJobError,
 };
 pub use channel::joinable::{DeadLetter, Job, JobIter, JoinableQueue};
+pub use channel::listener::{
+    AcceptError, AcceptTimeoutError, Accepted, Client, ClientOptions, ConnectError, Incoming,
+    Listener, ListenerOptions, PeerCredentials, PeerError, TryAcceptError,
+};
+pub use channel::loan::{Loan, MessageRef};
 pub use channel::options::QueueOptions;
 pub use channel::ordered::{LifoIter, LifoQueue, PriorityIter, PriorityQueue};
 pub use channel::pipe::{

@@ -17,6 +17,8 @@ struct Record<'a> {
     #[serde(default = "schema")]
     schema: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<std::borrow::Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hex: Option<String>,
@@ -36,8 +38,8 @@ impl Format {
         }
     }
 
-    /// Appends `message` and its separator to `out`.
-    pub(crate) fn encode(self, message: &[u8], out: &mut Vec<u8>) {
+    /// Appends `message` and its separator to `out`. Only JSON has a place for a priority.
+    pub(crate) fn encode(self, message: &[u8], priority: Option<i64>, out: &mut Vec<u8>) {
         match self {
             Self::Lines | Self::Null | Self::Raw => out.extend_from_slice(message),
             Self::Hex => out.extend_from_slice(to_hex(message).as_bytes()),
@@ -46,6 +48,7 @@ impl Format {
                 let hex = text.is_none().then(|| to_hex(message));
                 let record = Record {
                     schema: SCHEMA,
+                    priority,
                     data: text.map(Into::into),
                     hex,
                 };
@@ -56,35 +59,47 @@ impl Format {
         out.extend(self.separator());
     }
 
-    /// The message in a record that came without its separator. `number` counts records from 1, for messages.
+    /// The message in a record that came without its separator, where messages have no priority. `number` counts records from
+    /// 1, for messages.
     pub(crate) fn decode(self, record: Vec<u8>, number: u64) -> Outcome<Vec<u8>> {
-        let bad = |why: &str| Failure::Other(format!("message {number} of the input: {why}"));
-        match self {
-            Self::Lines | Self::Null | Self::Raw => Ok(record),
-            Self::Hex => {
-                from_hex(record.trim_ascii()).ok_or_else(|| bad("not hexadecimal digits in pairs"))
-            }
-            Self::Json => {
-                let parsed: Record<'_> =
-                    serde_json::from_slice(&record).map_err(|e| bad(&e.to_string()))?;
-                match parsed {
-                    Record { schema, .. } if schema != SCHEMA => Err(bad("its schema is not 1")),
-                    Record {
-                        data: Some(text),
-                        hex: None,
-                        ..
-                    } => Ok(text.into_owned().into_bytes()),
-                    Record {
-                        data: None,
-                        hex: Some(hex),
-                        ..
-                    } => from_hex(hex.as_bytes())
-                        .ok_or_else(|| bad("\"hex\" is not hexadecimal digits in pairs")),
-                    _ => Err(bad("it needs either \"data\" or \"hex\"")),
-                }
-            }
+        match self.decode_with_priority(record, number)? {
+            (message, None) => Ok(message),
+            (_, Some(_)) => Err(bad(number, "only a priority queue takes a priority")),
         }
     }
+
+    /// The message in a record, and the priority that it gives, which only JSON can.
+    pub(crate) fn decode_with_priority(
+        self,
+        record: Vec<u8>,
+        number: u64,
+    ) -> Outcome<(Vec<u8>, Option<i64>)> {
+        match self {
+            Self::Lines | Self::Null | Self::Raw => Ok((record, None)),
+            Self::Hex => from_hex(record.trim_ascii())
+                .map(|message| (message, None))
+                .ok_or_else(|| bad(number, "not hexadecimal digits in pairs")),
+            Self::Json => decode_json(&record).map_err(|why| bad(number, &why)),
+        }
+    }
+}
+
+fn bad(number: u64, why: &str) -> Failure {
+    Failure::Other(format!("message {number} of the input: {why}"))
+}
+
+/// The message and its priority, or what is wrong.
+fn decode_json(record: &[u8]) -> Result<(Vec<u8>, Option<i64>), String> {
+    let parsed: Record<'_> = serde_json::from_slice(record).map_err(|e| e.to_string())?;
+    let message = match (parsed.schema, parsed.data, parsed.hex) {
+        (SCHEMA, Some(text), None) => text.into_owned().into_bytes(),
+        (SCHEMA, None, Some(hex)) => {
+            from_hex(hex.as_bytes()).ok_or("\"hex\" is not hexadecimal digits in pairs")?
+        }
+        (SCHEMA, ..) => return Err("it needs either \"data\" or \"hex\"".to_owned()),
+        _ => return Err(format!("its schema is not {SCHEMA}")),
+    };
+    Ok((message, parsed.priority))
 }
 
 fn to_hex(bytes: &[u8]) -> String {
@@ -198,7 +213,7 @@ mod tests {
                 "snowman \u{2603}".as_bytes(),
             ] {
                 let mut encoded = Vec::new();
-                format.encode(message, &mut encoded);
+                format.encode(message, None, &mut encoded);
                 if format.separator().is_some() {
                     encoded.pop();
                 }

@@ -38,15 +38,31 @@ const MOST_AT_ONCE: u64 = 64;
 /// How long a reader gets to read the last messages, or to end with us at the same Ctrl-C.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 
+/// What can be written as a message.
+pub(crate) trait Parcel {
+    fn message(&self) -> &[u8];
+
+    /// Where it has one.
+    fn priority(&self) -> Option<i64> {
+        None
+    }
+}
+
+impl Parcel for Bytes {
+    fn message(&self) -> &[u8] {
+        self.as_ref()
+    }
+}
+
 /// Standard output.
 #[derive(Debug)]
-pub(crate) struct Outlet<'a> {
+pub(crate) struct Outlet<'a, P = Bytes> {
     file: File,
     sort: Sort,
     format: Format,
     signals: &'a Signals,
     /// What may not have got through, with the position in the stream where each message ends.
-    in_flight: VecDeque<(Bytes, u64)>,
+    in_flight: VecDeque<(P, u64)>,
     encoded: Vec<u8>,
     /// Bytes written so far.
     written: u64,
@@ -65,7 +81,7 @@ enum Sort {
     Pipe,
 }
 
-impl<'a> Outlet<'a> {
+impl<'a, P: Parcel> Outlet<'a, P> {
     pub(crate) fn new(format: Format, signals: &'a Signals) -> Outcome<Self> {
         let open = || -> io::Result<(File, Sort)> {
             let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
@@ -139,11 +155,12 @@ impl<'a> Outlet<'a> {
     }
 
     /// Writes `messages`, all of them or as far as it goes.
-    pub(crate) fn deliver(&mut self, messages: Vec<Bytes>) -> Outcome {
+    pub(crate) fn deliver(&mut self, messages: Vec<P>) -> Outcome {
         self.encoded.clear();
         let before = self.promised;
         for message in messages {
-            self.format.encode(message.as_ref(), &mut self.encoded);
+            self.format
+                .encode(message.message(), message.priority(), &mut self.encoded);
             self.promised = before + self.encoded.len() as u64;
             self.in_flight.push_back((message, self.promised));
             self.messages += 1;
@@ -188,7 +205,7 @@ impl<'a> Outlet<'a> {
     }
 
     /// After a failure: the messages that did not get through, oldest first.
-    pub(crate) fn undelivered(mut self) -> Vec<Bytes> {
+    pub(crate) fn undelivered(mut self) -> Vec<P> {
         let unread = if self.sort == Sort::Pipe {
             self.unread_at_last()
         } else {

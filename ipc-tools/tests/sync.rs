@@ -373,6 +373,7 @@ fn who_shows_holders_and_waiters_and_since_when() {
     let shell = Shell::new();
     let job = Job::new(&shell, "job");
     let mut holder = holding(&shell, &["lock", "run", "l"], &job);
+    let alone = visits(&shell, "l")[0]["since_unix_ns"].as_u64().unwrap();
     let mut waiter = shell
         .ipc(&["lock", "run", "l", "--", "true"])
         .spawn()
@@ -387,6 +388,9 @@ fn who_shows_holders_and_waiters_and_since_when() {
         assert_ne!(visit["thread"], 0);
         assert!(visit["since_unix_ns"].as_u64().unwrap() > 1_700_000_000_000_000_000);
     }
+    // Whether anybody waits changes nothing; two readings of two clocks differ a little.
+    let held = of("holding")["since_unix_ns"].as_u64().unwrap();
+    assert!(held.abs_diff(alone) < 1_000_000_000);
     let since = of("waiting")["since_unix_ns"].as_u64().unwrap();
     let table = shell.ok(&["who", "l"]);
     let row = |child: &Child| {

@@ -40,7 +40,13 @@ pub fn all() -> Vec<Entry> {
         Entry::new(CellPut(CellFault::Impatience)),
         Entry::new(CellPut(CellFault::RepairInTwoSteps)),
     ];
-    let operations = [queue::puts(), queue::gets(), queue::repairs()].concat();
+    let operations = [
+        queue::puts(),
+        queue::gets(),
+        queue::loans(),
+        queue::repairs(),
+    ]
+    .concat();
     let births = [Birth::Create, Birth::OpenOrCreate, Birth::AnonymousLife];
     controls
         .into_iter()

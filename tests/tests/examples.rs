@@ -171,3 +171,105 @@ fn a_killed_worker_holds_up_nobody() {
     assert_eq!(lines[0], "longest below 20000: 17647 with 278 steps");
     assert!(numbers(&lines[1])[0] <= 1, "{lines:#?}");
 }
+
+#[test]
+fn a_listener_serves_each_client_on_its_own_pipe_and_outlives_a_bad_one() {
+    let mut lines = run("listener");
+    lines.sort();
+    let refused = "a client is refused: it wants to send serde u64, not serde alloc::string::String; connect with the type of the listener";
+    let expected = [
+        "a client has gone",
+        "a client has gone",
+        "a client has gone",
+        refused,
+        "ada hears: hello from ada, too",
+        "grace hears: hello from grace, too",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn mixed_values_arrive_equal() {
+    let lines = run("mixed");
+    let expected = [
+        "the child has Number(42)",
+        "the child has Nothing",
+        "the child has Text(\"hello\")",
+        "the child has List([Number(42), Nothing, Text(\"hello\")])",
+        "equal: true",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn sizes_of_a_queue_are_exact() {
+    let lines = run("sizes");
+    let (first, rest) = lines.split_at(2);
+    assert_eq!(
+        first,
+        ["at first: 0 of 5, empty: true", "full: 5 of 5, full: true"]
+    );
+    let (last, looks) = rest.split_last().expect("there is a last line");
+    assert_eq!(last, "at last: 0 of 5, empty: true");
+    assert_eq!(looks.len(), 20, "{lines:#?}");
+    for (next, look) in (0..).zip(looks) {
+        let [number, waiting] = numbers(look)[..] else {
+            panic!("{lines:#?}");
+        };
+        assert_eq!(number, next, "{lines:#?}");
+        assert!(
+            (1..=5).contains(&waiting) && waiting <= 20 - number,
+            "{lines:#?}"
+        );
+    }
+    assert_eq!(looks[0], "number 0 was one of 5");
+}
+
+#[test]
+fn pipes_end_after_the_last_message_and_have_their_direction() {
+    let lines = run("pipe");
+    let expected = [
+        "duplex: hello, too",
+        "send to nobody: true",
+        "simplex: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]",
+        "after that: true",
+        "wrong direction: true",
+        "closed early: true",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn ten_who_put_and_ten_who_get_have_ten_different_lines() {
+    let lines = run("crowd");
+    let (last, pairs) = lines.split_last().expect("there are lines");
+    assert_eq!(last, "put after close: true");
+    let (mut getters, mut messages) = (BTreeSet::new(), BTreeSet::new());
+    for line in pairs {
+        let [getter, message] = numbers(line)[..] else {
+            panic!("{lines:#?}");
+        };
+        assert_eq!(*line, format!("getter {getter} has message {message}"));
+        assert!(
+            getters.insert(getter) && messages.insert(message),
+            "{lines:#?}"
+        );
+    }
+    assert!(getters.into_iter().eq(1..=10) && messages.into_iter().eq(1..=10));
+}
+
+#[test]
+fn a_stack_and_a_priority_queue_keep_their_order() {
+    let lines = run("orders");
+    let expected = [
+        "page three",
+        "page two",
+        "page one",
+        "-1 put out the fire",
+        " 5 sweep",
+        " 5 dust",
+        " 5 mop",
+        "10 rest",
+    ];
+    assert_eq!(lines, expected);
+}

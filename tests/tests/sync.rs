@@ -3,7 +3,7 @@
 //! Bounds are generous, for busy machines; what is promised is about 100 ms behind the kernel's exit.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use ipc_core::{
     Activity, Barrier, BoundedSemaphore, Bytes, Condition, Event, Lock, Namespace, Queue, RLock,
@@ -351,6 +351,34 @@ fn a_process_that_sleeps_often_gets_what_a_killed_holder_held_and_so_does_its_ch
         });
         holder.kill();
         assert_eq!(waiter.answer(), "ok", "{fork}");
+    }
+}
+
+/// Of a process that acquires so often that it does not read the clock for it, and of its forked child, which has no thread that would.
+#[test]
+fn it_is_known_since_when_a_lock_is_held_that_nobody_waits_for() {
+    let stage = Stage::new();
+    let since = || {
+        let visits = stage.namespace.inspect("lock").unwrap().visits;
+        visits.first().map(|visit| visit.since_unix_ns)
+    };
+    for fork in ["", "fork-and "] {
+        let mut holder = stage.puppet();
+        assert_eq!(
+            holder.must("sync acquire-often"),
+            "true",
+            "it has the thread"
+        );
+        let before = UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+        // Between two of them the thread writes down the time anew.
+        wait_until("it is known", || {
+            holder.must(&format!("{fork}sync lock acquire"));
+            let known = since().expect("somebody holds it");
+            if fork.is_empty() {
+                holder.must("sync drop lock");
+            }
+            known > before
+        });
     }
 }
 

@@ -1,7 +1,8 @@
 //! Our pipe: one writer and one reader, against rings for the same.
 //!
 //! `rtrb` is a ring between threads. `shaq3` is the ring of shaq 3.0 between processes, which has no way to sleep; singly, each
-//! message is published at once, as ours are. Capacities are [`CAPACITY`] messages.
+//! message is published at once, as ours are. Capacities are [`CAPACITY`] messages; of round trips [`FEW`], too, as a ring that
+//! outgrows the first cache costs a transfer more.
 #![allow(unsafe_code)]
 
 use crate::suite::Suite;
@@ -22,8 +23,8 @@ use std::hint::{self, black_box};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// Bytes that a message's frame adds, at the most.
-const FRAME: usize = 16;
+/// Messages of a small ring.
+const FEW: usize = 16;
 
 /// What is sent: eight bytes, or 64.
 trait Unit: Copy + fmt::Debug + Send + 'static {
@@ -97,22 +98,24 @@ impl<M: ipc_core::Message> Drop for Named<M> {
     }
 }
 
-/// A writer on one core and a reader on the other, `batch` messages a step.
-fn one_way<M: Unit, P, G>(
+/// A writer on one core and a reader on the other, `batch` messages a step, each put as `wrap` has it.
+fn one_way<M: Unit, U, P, G>(
     kind: Workers,
     batch: usize,
+    wrap: fn(M) -> U,
     put: impl FnOnce() -> P + Send + 'static,
     get: impl FnOnce() -> G + Send + 'static,
 ) -> Crew
 where
-    P: FnMut(&[M]),
+    U: 'static,
+    P: FnMut(&[U]),
     G: FnMut(usize, &mut dyn FnMut(M)),
 {
     let produce = move |rounds: &mut Rounds| {
         let mut put = put();
-        let mut messages: Vec<M> = (0..batch as u64).map(M::nth).collect();
+        let mut messages: Vec<U> = (0..batch as u64).map(|i| wrap(M::nth(i))).collect();
         rounds.each(|step| {
-            messages[0] = M::nth(step); // the rest says nothing
+            messages[0] = wrap(M::nth(step)); // the rest says nothing
             put(black_box(&messages));
         });
     };
@@ -156,6 +159,7 @@ fn rtrb_crew<M: Unit>() -> Crew {
     one_way(
         Threads,
         1,
+        |message| message,
         move || move |messages: &[M]| retry(|| producer.push(messages[0]).ok()),
         move || move |_, take: &mut dyn FnMut(M)| take(retry(|| consumer.pop().ok())),
     )
@@ -204,26 +208,23 @@ fn shaq_crew<M: Unit>(batch: usize) -> Crew {
             consumer.finalize();
         }
     };
-    one_way(Processes, batch, put, get)
+    one_way(Processes, batch, |message| message, put, get)
 }
 
 fn pipe_crew<M: Unit>(batch: usize) -> Crew
 where
     Plain<M>: ipc_core::Message,
 {
-    let pipe = Named::<Plain<M>>::create(CAPACITY * (size_of::<M>() + FRAME));
+    let pipe = Named::<Plain<M>>::create(CAPACITY * size_of::<M>());
     let (sender, receiver) = (
         pipe.sender(WaitStrategy::Spin),
         pipe.receiver(WaitStrategy::Spin),
     );
     let put = move || {
         let mut sender = sender();
-        move |messages: &[M]| match messages {
-            [message] => sender.send(Plain(*message)).expect("send"),
-            _ => {
-                let sent = sender.send_many(messages.iter().map(|message| Plain(*message)));
-                assert_eq!(sent.expect("send a batch"), messages.len());
-            }
+        move |messages: &[Plain<M>]| match messages {
+            [message] => sender.send(*message).expect("send"),
+            _ => sender.send_slice(messages).expect("send a batch"),
         }
     };
     let get = move || {
@@ -238,7 +239,7 @@ where
             messages.drain(..).for_each(|message| take(message.0));
         }
     };
-    one_way(Processes, batch, put, get)
+    one_way(Processes, batch, Plain, put, get)
 }
 
 /// Messages a second, one way.
@@ -284,22 +285,35 @@ pub(crate) fn round_trips(suite: &mut Suite) {
     use Placement::{Apart, Together};
     use WaitStrategy::{Sleep, Spin};
     let figures = [
-        ("ipc_pipe_spin", "floor_mailbox", Spin, Apart),
-        ("ipc_pipe_two_cores", "floor_futex_two_cores", Sleep, Apart),
-        ("ipc_pipe_one_core", "floor_futex_one_core", Sleep, Together),
+        ("ipc_pipe_spin", "floor_mailbox", Spin, Apart, FEW),
+        ("ipc_pipe_1024_spin", "floor_mailbox", Spin, Apart, CAPACITY),
+        (
+            "ipc_pipe_two_cores",
+            "floor_futex_two_cores",
+            Sleep,
+            Apart,
+            FEW,
+        ),
+        (
+            "ipc_pipe_one_core",
+            "floor_futex_one_core",
+            Sleep,
+            Together,
+            FEW,
+        ),
     ];
-    for (name, floor, strategy, placement) in figures {
+    for (name, floor, strategy, placement, messages) in figures {
         suite.figure(
             ("round_trip", name),
             &[floor],
             Throughput::Elements(1),
-            move || there_and_back(strategy, placement),
+            move || there_and_back(strategy, placement, messages),
         );
     }
 }
 
-fn there_and_back(strategy: WaitStrategy, placement: Placement) -> Crew {
-    let pipe = || Named::<Plain<Item>>::create(CAPACITY * (64 + FRAME));
+fn there_and_back(strategy: WaitStrategy, placement: Placement, messages: usize) -> Crew {
+    let pipe = || Named::<Plain<Item>>::create(messages * size_of::<Item>());
     let (there, back) = (pipe(), pipe());
     let ends = |out: &Named<Plain<Item>>, home: &Named<Plain<Item>>| {
         let (out, home) = (out.sender(strategy), home.receiver(strategy));

@@ -48,19 +48,21 @@ pub(crate) struct Geometry {
     pub(crate) slab: slab::Geometry,
     /// Seats in which waiters are noted, for people to read.
     pub(crate) notes: usize,
+    /// Blocks for messages that are written in place.
+    pub(crate) loans: slab::Geometry,
 }
 
 impl Geometry {
     pub(crate) fn to_words(self) -> [u64; 8] {
-        let slab = self.slab;
+        let (slab, loans) = (self.slab, self.loans);
         let words = [
             self.capacity,
             self.inline_bytes,
             slab.block_bytes,
             slab.blocks,
             self.notes,
-            0,
-            0,
+            loans.block_bytes,
+            loans.blocks,
             0,
         ];
         words.map(|w| w as u64)
@@ -77,12 +79,17 @@ impl Geometry {
             inline_bytes: size(words[1]),
             slab,
             notes: size(words[4]),
+            loans: slab::Geometry {
+                block_bytes: size(words[5]),
+                blocks: size(words[6]),
+            },
         };
         let is_plausible = (1..=cells.most_capacity).contains(&read.capacity)
             && read.inline_bytes <= cells.most_inline()
             && read.inline_bytes >= 8
             && read.inline_bytes.is_multiple_of(8)
             && slab.is_plausible()
+            && read.loans.is_plausible_for_loans()
             && read.notes <= MOST_NOTES;
         if is_plausible {
             Ok(read)
@@ -108,16 +115,21 @@ pub(in crate::channel) struct Rest {
     pub(in crate::channel) notes: usize,
     /// `None` for a queue without a slab.
     pub(in crate::channel) slab: Option<slab::Offsets>,
+    /// `None` for a queue without loans.
+    pub(in crate::channel) loans: Option<slab::Offsets>,
 }
 
 impl Rest {
     pub(in crate::channel) fn plan(planner: &mut Planner, geometry: Geometry) -> Option<Self> {
+        let notes = planner.place::<Seat>(geometry.notes, 128)?;
+        let mut plan = |slab: slab::Geometry| match slab.blocks {
+            0 => Some(None),
+            _ => slab::Offsets::plan(planner, slab).map(Some),
+        };
         Some(Self {
-            notes: planner.place::<Seat>(geometry.notes, 128)?,
-            slab: match geometry.slab.blocks {
-                0 => None,
-                _ => Some(slab::Offsets::plan(planner, geometry.slab)?),
-            },
+            notes,
+            slab: plan(geometry.slab)?,
+            loans: plan(geometry.loans)?,
         })
     }
 
@@ -129,7 +141,9 @@ impl Rest {
     ) -> Result<(), OutOfBounds> {
         fresh.place::<Seat>(self.notes, geometry.notes)?;
         self.slab
-            .map_or(Ok(()), |slab| slab.place(fresh, geometry.slab))
+            .map_or(Ok(()), |slab| slab.place(fresh, geometry.slab))?;
+        self.loans
+            .map_or(Ok(()), |loans| loans.place(fresh, geometry.loans))
     }
 }
 

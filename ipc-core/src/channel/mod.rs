@@ -5,6 +5,8 @@ pub(crate) mod errors;
 mod gate;
 pub(crate) mod geometry;
 pub(crate) mod joinable;
+pub(crate) mod listener;
+pub(crate) mod loan;
 pub(crate) mod options;
 pub(crate) mod ordered;
 pub(crate) mod pipe;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Damage, Error, Result},
-    message::{Message, sealed::Sealed},
+    message::{Bytes, Message, sealed::Sealed},
     object::{
         Kind, Namespace,
         lifetime::{Object, Species, Ticket},
@@ -91,6 +91,8 @@ pub struct QueueOptions<T, Q = Queue<T>> {
     capacity: usize,
     memory: Option<usize>,
     inline_bytes: Option<usize>,
+    /// How many loans, and bytes of each.
+    loans: Option<(usize, usize)>,
     making: Making,
     pub(super) terms: Terms,
     _queue: PhantomData<fn() -> (T, Q)>,
@@ -111,6 +113,7 @@ impl<T: Message, Q: Container<Message = T>> QueueOptions<T, Q> {
             capacity,
             memory: None,
             inline_bytes: None,
+            loans: None,
             making: Making::default(),
             terms: Terms::default(),
             _queue: PhantomData,
@@ -213,7 +216,9 @@ impl<T: Message, Q: Container<Message = T>> QueueOptions<T, Q> {
         let shape = self.geometry()?;
         let terms = Q::terms(self.terms, shape.capacity)?;
         let mut words = shape.to_words();
-        words[5..].copy_from_slice(&terms.to_words());
+        if terms != Terms::default() {
+            words[5..].copy_from_slice(&terms.to_words()); // such a queue lends nothing
+        }
         let participants = self.making.participants;
         let too_large = || Error::BadOption {
             option: "capacity",
@@ -257,11 +262,19 @@ impl<T: Message, Q: Container<Message = T>> QueueOptions<T, Q> {
         let Some(slab) = slab::Geometry::of(memory) else {
             return bad("memory", "more than 1 TiB for messages".to_owned());
         };
+        let loans = match self.loans {
+            None | Some((0, _)) => Some(slab::Geometry::NONE),
+            Some((count, bytes)) => slab::Geometry::of_loans(count, bytes),
+        };
+        let Some(loans) = loans else {
+            return bad("loans", "no address space has so much memory".to_owned());
+        };
         Ok(Geometry {
             capacity: self.capacity,
             inline_bytes,
             slab,
             notes: MOST_NOTES.min(self.making.participants as usize),
+            loans,
         })
     }
 }
@@ -270,6 +283,16 @@ fn species<Q: Container>(type_name: &str) -> Species<'_> {
     Species {
         kind: Q::KIND,
         type_name: Some(type_name),
+    }
+}
+
+impl QueueOptions<Bytes, Queue<Bytes>> {
+    /// Memory for messages that are written in place ([`Queue::loan`]): `count` blocks of `bytes` bytes each, rounded up to whole pages of
+    /// 4 KiB; all of it memory in use. A block is taken from the loan until the reference to the message is dropped. Up to 16 million.
+    /// Default: none.
+    pub fn loans(mut self, count: usize, bytes: usize) -> Self {
+        self.loans = Some((count, bytes));
+        self
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) mod sealed {
     pub trait Sealed: Sized {
         /// Its length in bytes where all values have the same.
         const FIXED: Option<usize>;
+        /// That length, if it is a multiple of 8 and values in an array lie as their encodings would, one behind the other.
+        const RUN: Option<usize> = None;
         /// Whether decoding runs code of the caller's.
         const RUNS_CODE: bool;
 
@@ -43,6 +45,16 @@ pub(crate) mod sealed {
             received: super::Received<'_>,
             to: &mut impl Place<Self>,
         ) -> Result<(), super::DecodeError>;
+
+        /// The encodings of all `values`, where there is a [`Self::RUN`].
+        fn encode_run(_values: &[Self]) -> &[u8] {
+            &[]
+        }
+
+        /// Appends the values that `words` encode, which are `count`, up to the first that is none. Returns how many.
+        fn decode_run(_words: &[super::AtomicU64], _count: usize, _to: &mut Vec<Self>) -> usize {
+            0
+        }
     }
 }
 
@@ -241,10 +253,38 @@ impl sealed::Sealed for Bytes {
 
 impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> sealed::Sealed for Plain<T> {
     const FIXED: Option<usize> = Some(size_of::<T>());
+    const RUN: Option<usize> = match size_of::<T>() {
+        0 => None,
+        size if size % 8 == 0 => Some(size),
+        _ => None,
+    };
     const RUNS_CODE: bool = false;
 
     fn type_name() -> String {
         plain::type_name::<T>()
+    }
+
+    fn encode_run(values: &[Self]) -> &[u8] {
+        // SAFETY: as `Self` is transparent, these are values of `T`, which has no uninitialised bytes.
+        unsafe { slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+    }
+
+    #[inline]
+    fn decode_run(words: &[AtomicU64], count: usize, to: &mut Vec<Self>) -> usize {
+        to.reserve(count);
+        let room = to.spare_capacity_mut()[..count].as_mut_ptr();
+        // SAFETY: the spare elements' own bytes; any byte may be written to uninitialised memory.
+        let bytes = unsafe { slice::from_raw_parts_mut(room.cast(), count * size_of::<T>()) };
+        if !copy::out_to_slice(words, bytes) {
+            return 0;
+        }
+        // SAFETY: all bytes are initialised, and `Bits` is any bytes with the layout of `T`, which is that of `Self`.
+        let bits = unsafe { slice::from_raw_parts(room.cast::<T::Bits>(), count) };
+        let valid = bits.iter().take_while(|bits| T::is_valid_bit_pattern(bits));
+        let valid = valid.count();
+        // SAFETY: so many are values.
+        unsafe { to.set_len(to.len() + valid) };
+        valid
     }
 
     #[inline]

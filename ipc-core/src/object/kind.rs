@@ -32,12 +32,14 @@ pub enum Kind {
     Pipe,
     /// A [`crate::JoinableQueue`].
     JoinableQueue,
+    /// A [`crate::Listener`].
+    Listener,
     /// One that this version of the library does not know.
     Unknown(u32),
 }
 
 /// Number in the object's header, and name, of each kind.
-const KINDS: [(Kind, u32, &str); 13] = [
+const KINDS: [(Kind, u32, &str); 14] = [
     (Kind::Queue, 1, "queue"),
     (Kind::Lock, 2, "lock"),
     (Kind::RLock, 3, "recursive lock"),
@@ -51,6 +53,7 @@ const KINDS: [(Kind, u32, &str); 13] = [
     (Kind::LifoQueue, 11, "lifo queue"),
     (Kind::PriorityQueue, 12, "priority queue"),
     (Kind::JoinableQueue, 13, "joinable queue"),
+    (Kind::Listener, 15, "listener"),
 ];
 
 impl Kind {

@@ -19,7 +19,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
     time::Duration,
@@ -409,6 +409,11 @@ impl Object {
         }
     }
 
+    /// Where the object is, or was, and its file.
+    pub(crate) fn place(&self) -> (&Path, BorrowedFd<'_>) {
+        (&self.path, self.file.as_fd())
+    }
+
     /// Removes the object's name if it still means this object.
     pub(crate) fn unlink(&self) -> Result<()> {
         remove_if(&self.path, Removal::Forced, Some(self.inode))
@@ -606,7 +611,7 @@ fn check_species(label: &str, facts: &Facts, wanted: Species<'_>) -> Result<()> 
     }
 }
 
-fn open_error(label: &str, e: &io::Error) -> Error {
+pub(crate) fn open_error(label: &str, e: &io::Error) -> Error {
     match e.raw_os_error() {
         Some(libc::EISDIR | libc::ENXIO | libc::ENODEV) => Error::NotAnObject {
             object: label.to_owned(),
@@ -648,7 +653,7 @@ pub(crate) fn remove(path: &Path, removal: Removal) -> Result<()> {
 }
 
 /// As [`remove`], provided that it still means `expected`.
-fn remove_if(path: &Path, removal: Removal, expected: Option<Inode>) -> Result<()> {
+pub(crate) fn remove_if(path: &Path, removal: Removal, expected: Option<Inode>) -> Result<()> {
     let label = path.to_string_lossy();
     let failed = |e: io::Error| open_error(&label, &e);
     for _ in 0..RETRIES {

@@ -6,6 +6,7 @@ pub(crate) mod making;
 pub(crate) mod membership;
 pub(crate) mod namespace;
 pub(crate) mod participant;
+pub(crate) mod rendezvous;
 pub(crate) mod seat;
 pub(crate) mod wait;
 

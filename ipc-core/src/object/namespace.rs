@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::lifetime;
+use super::{lifetime, rendezvous};
 use crate::{
     error::{Error, Result},
     os::{file, process},
@@ -154,7 +154,8 @@ impl Namespace {
         lifetime::remove(&self.file_of(name)?, lifetime::Removal::Unused).map(drop)
     }
 
-    /// What dead processes left: objects without a name that nobody uses any more, and files that were never finished.
+    /// What dead processes left: objects without a name that nobody uses any more, files that were never finished, and sockets of
+    /// listeners.
     ///
     /// # Errors
     ///
@@ -167,6 +168,8 @@ impl Namespace {
                 found.push(Leftover { path, bytes });
             }
         }
+        let sockets = rendezvous::abandoned(self)?.into_iter();
+        found.extend(sockets.map(|path| Leftover { path, bytes: 0 }));
         Ok(found)
     }
 
@@ -177,7 +180,13 @@ impl Namespace {
     /// As [`Namespace::leftovers`].
     pub fn collect(&self) -> Result<Collected> {
         let mut removed = self.leftovers()?;
-        removed.retain(|l| lifetime::remove(&l.path, lifetime::Removal::Unused).is_ok());
+        removed.retain(|l| {
+            if rendezvous::is_socket(&l.path) {
+                rendezvous::remove(&l.path).is_ok()
+            } else {
+                lifetime::remove(&l.path, lifetime::Removal::Unused).is_ok()
+            }
+        });
         Ok(Collected { removed })
     }
 
@@ -206,6 +215,11 @@ impl Namespace {
         file::make_dir(&dir, mode)
             .map_err(|e| Error::from_io(&dir.to_string_lossy(), "create directory", &e))?;
         Ok(dir.join(file::unique()))
+    }
+
+    /// Where an object without a name is that is called so among its like.
+    pub(crate) fn nameless(&self, file_name: &str) -> PathBuf {
+        self.dir.join(EPHEMERAL).join(file_name)
     }
 
     fn collectable(&self) -> Result<Vec<PathBuf>> {

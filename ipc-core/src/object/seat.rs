@@ -11,7 +11,7 @@
 //! ```
 //!
 //! `ctl` is `turn:46 | owner:14 | activity:4`; `turn` counts who has sat there, so that no word ever comes twice. `since` is
-//! in nanoseconds on the monotonic clock, to some milliseconds; of a waiter to a tenth of a second, and 0
+//! in nanoseconds on the monotonic clock, to some tens of milliseconds; of a waiter to a tenth of a second, and 0
 //! until then.
 //!
 //! # Invariants
@@ -184,9 +184,9 @@ impl Seat {
     pub(crate) fn sign(&self, activity: Activity) -> Process {
         let (process, thread) = process::this_thread();
         self.thread.store(thread, Relaxed);
-        // Most who wait are woken before they read the clock.
+        // Most who wait are woken before anybody could ask.
         let is_waiting = activity == Activity::Waiting;
-        let since = if is_waiting { 0 } else { clock::coarse_ns() };
+        let since = if is_waiting { 0 } else { clock::recent_ns() };
         self.since.store(since, Relaxed);
         process
     }

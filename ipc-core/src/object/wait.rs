@@ -249,6 +249,28 @@ impl Patience {
         if is_probe { Self::MOST / 8 } else { 0 }
     }
 
+    /// The spin of a wait for something that takes one look at memory, without an attempt. Whether it `is_there`. A wait
+    /// that follows has learnt from it: it spins shortly or not at all.
+    #[inline]
+    pub(crate) fn spin(&self, strategy: WaitStrategy, is_there: impl Fn() -> bool) -> bool {
+        let looks = match strategy {
+            WaitStrategy::Adaptive => self.looks(),
+            WaitStrategy::Spin => Self::MOST,
+            WaitStrategy::Sleep => 0,
+        };
+        for _ in 0..looks {
+            if is_there() {
+                self.learn(true);
+                return true;
+            }
+            prim::spin_loop();
+        }
+        if looks > 0 {
+            self.learn(false);
+        }
+        false
+    }
+
     fn learn(&self, has_paid_off: bool) {
         let looks = self.0.load(Ordering::Relaxed) & 0xffff;
         let next = if has_paid_off {

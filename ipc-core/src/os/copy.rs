@@ -94,6 +94,52 @@ pub(crate) fn out_to_bytes(words: &[AtomicU64], out: &mut [u8]) -> bool {
     out_to_slice(words, out)
 }
 
+/// As [`into_shared`], from byte `offset` of `words` on, and without a change to any other byte. Nobody else writes to the
+/// words meanwhile, or what they hold is anybody's guess.
+pub(crate) fn into_shared_at(words: &[AtomicU64], offset: usize, bytes: &[u8]) -> bool {
+    let is_within = offset
+        .checked_add(bytes.len())
+        .is_some_and(|end| end <= words.len() * 8);
+    if !is_within {
+        return false;
+    }
+    let (torn, rest) = bytes.split_at(bytes.len().min(offset.next_multiple_of(8) - offset));
+    if !torn.is_empty() {
+        patch(&words[offset / 8], offset % 8, torn);
+    }
+    let words = &words[offset.div_ceil(8)..];
+    let (whole, last) = rest.split_at(rest.len() / 8 * 8);
+    into_shared(words, whole);
+    if !last.is_empty() {
+        patch(&words[whole.len() / 8], 0, last);
+    }
+    true
+}
+
+/// Writes `bytes` over some of a word.
+fn patch(word: &AtomicU64, at: usize, bytes: &[u8]) {
+    let mut all = word.load(Relaxed).to_ne_bytes();
+    all[at..at + bytes.len()].copy_from_slice(bytes);
+    word.store(u64::from_ne_bytes(all), Relaxed);
+}
+
+/// As [`out_to_bytes`], from byte `offset` of `words` on.
+pub(crate) fn out_to_bytes_at(words: &[AtomicU64], offset: usize, out: &mut [u8]) -> bool {
+    let is_within = offset
+        .checked_add(out.len())
+        .is_some_and(|end| end <= words.len() * 8);
+    if !is_within {
+        return false;
+    }
+    let torn = out.len().min(offset.next_multiple_of(8) - offset);
+    let (torn, whole) = out.split_at_mut(torn);
+    if !torn.is_empty() {
+        let word = words[offset / 8].load(Relaxed).to_ne_bytes();
+        torn.copy_from_slice(&word[offset % 8..][..torn.len()]);
+    }
+    out_to_bytes(&words[offset.div_ceil(8)..], whole)
+}
+
 /// Lets the processor fetch the cache line of `word` while the caller goes on.
 #[inline(always)]
 pub(crate) fn fetch_ahead(word: &AtomicU64) {
@@ -338,11 +384,35 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_goes_to_any_place_and_changes_nothing_beside_it() {
+        for offset in 0..20 {
+            for length in (0..40).chain([300, 301]) {
+                let shared = words(42);
+                let bytes: Vec<u8> = (0..length).map(|i| (i * 7 + 1) as u8).collect();
+                assert!(into_shared_at(&shared, offset, &bytes));
+                let mut all = vec![0; 42 * 8];
+                assert!(out_to_bytes(&shared, &mut all));
+                let (before, rest) = all.split_at(offset);
+                assert!(before.iter().chain(&rest[length..]).all(|&b| b == 255));
+                assert_eq!(rest[..length], bytes, "{length} bytes at {offset}");
+                let mut out = vec![0; length];
+                assert!(out_to_bytes_at(&shared, offset, &mut out));
+                assert_eq!(out, bytes, "{length} bytes at {offset}");
+            }
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
         let shared = words(2);
         assert!(!into_shared(&shared, &[0; 17]));
         assert!(!stream_into_shared(&shared, &[0; 17]));
         assert!(!out_of_shared(&shared, 17, &mut Vec::new()));
         assert!(!out_to_slice(&shared, &mut [MaybeUninit::uninit(); 17]));
+        for offset in [16, 17, usize::MAX] {
+            assert!(!into_shared_at(&shared, offset, &[0]));
+            assert!(!out_to_bytes_at(&shared, offset, &mut [0]));
+        }
+        assert!(into_shared_at(&shared, 16, &[]) && out_to_bytes_at(&shared, 16, &mut []));
     }
 }

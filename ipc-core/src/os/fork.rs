@@ -7,24 +7,25 @@
 #![allow(unsafe_code)]
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::{io, num::NonZero, ptr, sync::Once};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
-/// The wiped page, or null before the first use. Its first word is 0 in a process that has not asked since its fork.
+/// The wiped page, or what stands in for it, or null before the first use. Its first word is 0 in a process that has not asked since
+/// its fork.
 static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 /// The epoch of this process's youngest ancestor that asked; ordinary memory, so a child inherits it.
 static LAST: AtomicU32 = AtomicU32::new(0);
-/// The kernel gave us no such page: processes are told apart by their ids.
-static HAS_NO_PAGE: AtomicBool = AtomicBool::new(false);
+/// Stands in for the page where the kernel gives none: wiped by a handler, which a raw `clone` does not call.
+static NO_PAGE: AtomicU32 = AtomicU32::new(0);
 
 /// A number that differs between a process and every ancestor it was forked from. Never 0.
 #[inline(always)]
 pub(crate) fn epoch() -> u32 {
     let page = PAGE.load(Ordering::Acquire);
     if !page.is_null() {
-        // SAFETY: PAGE only ever holds a page that `new_page` mapped and nobody unmaps.
+        // SAFETY: PAGE only ever holds a page that `new_page` mapped and nobody unmaps, or a static.
         let word = unsafe { &*page };
         let epoch = word.load(Ordering::Relaxed);
         if epoch != 0 {
@@ -32,6 +33,13 @@ pub(crate) fn epoch() -> u32 {
         }
     }
     first_epoch()
+}
+
+/// Where this process's [`epoch`] stands, which a forked child finds at the same place as 0 or as its own.
+pub(crate) fn epoch_word() -> &'static AtomicU32 {
+    epoch();
+    // SAFETY: as in `epoch`, which has set it.
+    unsafe { &*PAGE.load(Ordering::Acquire) }
 }
 
 /// A process, as opposed to its forked children, who find a copy of this in their memory.
@@ -58,22 +66,13 @@ impl Process {
 
 #[cold]
 fn first_epoch() -> u32 {
-    if HAS_NO_PAGE.load(Ordering::Relaxed) {
-        return std::process::id() | (1 << 31);
-    }
     let _guard = hold_forks();
     let mut page = PAGE.load(Ordering::Acquire);
     if page.is_null() {
-        page = match new_page() {
-            Ok(page) => page,
-            Err(_) => {
-                HAS_NO_PAGE.store(true, Ordering::Relaxed);
-                return std::process::id() | (1 << 31);
-            }
-        };
+        page = new_page().unwrap_or_else(|_| (&raw const NO_PAGE).cast_mut());
         PAGE.store(page, Ordering::Release);
     }
-    // SAFETY: mapped by `new_page`, here or in an ancestor; a wiped page is still mapped.
+    // SAFETY: mapped by `new_page`, here or in an ancestor, or a static; a wiped page is still mapped.
     let word = unsafe { &*page };
     if word.load(Ordering::Relaxed) == 0 {
         let next = (LAST.load(Ordering::Relaxed) + 1) & ((1 << 31) - 1);
@@ -121,6 +120,12 @@ extern "C" fn unlock() {
     unsafe { libc::pthread_mutex_unlock(FORK_LOCK.0.get()) };
 }
 
+extern "C" fn in_child() {
+    super::clock::keep(false);
+    NO_PAGE.store(0, Ordering::Relaxed);
+    unlock();
+}
+
 /// While this lives, no other thread of this process is between `fork`'s two sides, and only one thread holds it.
 #[derive(Debug)]
 pub(crate) struct NoFork(());
@@ -129,8 +134,8 @@ pub(crate) struct NoFork(());
 pub(crate) fn hold_forks() -> NoFork {
     static REGISTER: Once = Once::new();
     REGISTER.call_once(|| {
-        // SAFETY: the three handlers only lock and unlock FORK_LOCK.
-        unsafe { libc::pthread_atfork(Some(lock), Some(unlock), Some(unlock)) };
+        // SAFETY: the three handlers only lock and unlock FORK_LOCK, and store atomics.
+        unsafe { libc::pthread_atfork(Some(lock), Some(unlock), Some(in_child)) };
     });
     lock();
     NoFork(())

@@ -11,4 +11,5 @@ pub(crate) mod map;
 pub(crate) mod membarrier;
 pub(crate) mod process;
 pub(crate) mod sigbus;
+pub(crate) mod socket;
 pub(crate) mod token;

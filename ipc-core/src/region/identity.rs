@@ -143,7 +143,7 @@ impl Identity {
 }
 
 /// The longest prefix that is kept.
-fn shorten(name: &str) -> &str {
+pub(crate) fn shorten(name: &str) -> &str {
     let mut end = name.len().min(NAME_BYTES);
     while !name.is_char_boundary(end) {
         end -= 1;

@@ -14,6 +14,8 @@
 //!   and the next block. It is valid only while its stamp is the generation of `meta` plus one (zeroed memory is no link).
 //! * `place` u64, of a head: one more than the position in the container at which the chain is, or will be, published.
 //!
+//! A second slab with blocks for whole messages serves those that are written and read in place (`single`).
+//!
 //! No metadata lies in `data`, so a peer that scribbles over a message damages that message only.
 //!
 //! # Invariants
@@ -31,8 +33,8 @@
 //!
 //! * O1. `meta` compare-exchange(Release) to FREE → compare-exchange(Acquire) to OWNED: the next owner's writes come after
 //!   the last owner's reads.
-//! * O2. `meta` load(Acquire) → `Dead::still` in a sweep: what a later participant of the slot took is not taken for the dead
-//!   one's.
+//! * O2. `meta` load(Acquire) → `Dead::still` in a sweep: what a later participant of the slot took, or took over to keep
+//!   (Release), is not taken for the dead one's.
 //! * Links, places and data are written Relaxed; the container's commit and claim order them between producer and
 //!   consumer.
 //!
@@ -60,8 +62,12 @@ use crate::{
 use std::sync::Arc;
 
 mod route;
+mod single;
+
+use core::sync::atomic::AtomicUsize;
 
 use route::{Route, Routes};
+pub(crate) use single::Block;
 
 const STATE_BITS: u32 = 4;
 const FREE: u64 = 0;
@@ -232,6 +238,8 @@ pub(crate) struct Chain {
 #[derive(Debug)]
 pub(crate) struct Owned {
     blocks: Vec<(u32, Meta)>,
+    /// Whether they are from the slab whose blocks are lent one by one.
+    pub(crate) is_lent: bool,
 }
 
 /// Why there is no chain.
@@ -254,6 +262,8 @@ pub(crate) struct Slab {
     /// One for each block's data.
     witnesses: Witnesses,
     routes: Routes,
+    /// Which block this process lent last; where it looks first. Private memory.
+    last_lent: AtomicUsize,
 }
 
 impl Slab {
@@ -271,6 +281,7 @@ impl Slab {
             data: region.span(at.data, geometry.bytes() / 8)?,
             witnesses: Witnesses::new(geometry.blocks),
             routes: Routes::default(),
+            last_lent: AtomicUsize::new(0),
         })
     }
 
@@ -323,6 +334,7 @@ impl Slab {
         }
         let mut owned = Owned {
             blocks: Vec::with_capacity(needed),
+            is_lent: false,
         };
         let start = self.cursor.0.load(Relaxed) as usize % self.geometry.blocks;
         let (before, from) = (0..start, start..self.geometry.blocks);
@@ -356,6 +368,7 @@ impl Slab {
         }
         let mut owned = Owned {
             blocks: Vec::with_capacity(count),
+            is_lent: false,
         };
         let mut next = Some(chain.head);
         while let Some(block) = next {
@@ -413,7 +426,10 @@ impl Slab {
             blocks.push((block, meta));
             next = link.next();
         }
-        (blocks.len() == count).then_some(Owned { blocks })
+        (blocks.len() == count).then_some(Owned {
+            blocks,
+            is_lent: false,
+        })
     }
 
     /// Appends the message in `owned` to `out`.

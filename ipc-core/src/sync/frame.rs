@@ -25,8 +25,8 @@ use crate::{
         seat::{Notes, Seat, SeatCtl, Seats, Visitor},
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
-    os::{clock, process},
-    prim::{AtomicU32, AtomicU64, Relaxed},
+    os::process,
+    prim::{AtomicU32, AtomicU64},
     region::{CacheLine, Fresh, One, OutOfBounds, Region, Shared, Span, identity::Facts},
 };
 
@@ -41,7 +41,7 @@ pub(super) const MOST_VALUE: usize = 1 << 20;
 pub(crate) struct Head {
     /// The primitive's state.
     pub(super) word: AtomicU64,
-    /// Since when it is held, by the monotonic clock, for people; 0 while nobody has asked.
+    /// Since when it is held, by the monotonic clock, for people.
     pub(super) since: AtomicU64,
     /// How often its holder holds it; of a condition, how many seats were ever used.
     pub(super) depth: AtomicU32,
@@ -80,8 +80,6 @@ pub(crate) struct Geometry {
     pub(super) notes: usize,
     /// Bytes of the value.
     pub(super) value_bytes: usize,
-    /// Whether each holder of a lock writes down since when.
-    pub(super) is_timed: bool,
 }
 
 impl Geometry {
@@ -90,7 +88,6 @@ impl Geometry {
         words[0] = self.needed as u64;
         words[1] = self.notes as u64;
         words[2] = self.value_bytes as u64;
-        words[3] = self.is_timed.into();
         words
     }
 
@@ -104,7 +101,6 @@ impl Geometry {
             needed,
             notes,
             value_bytes,
-            is_timed: words[3] & 1 != 0,
         })
     }
 
@@ -149,10 +145,6 @@ pub(super) fn place(
 ) -> Result<(), OutOfBounds> {
     let at = plan(geometry, participants).ok_or(OutOfBounds)?;
     fresh.place::<CacheLine<Head>>(at.head, 1)?;
-    if geometry.is_timed {
-        let head: One<CacheLine<Head>> = fresh.region().one(at.head)?;
-        head.0.since.store(clock::coarse_ns(), Relaxed); // never 0: see `Head::date`
-    }
     fresh.place::<Seat>(at.seats, geometry.seats())?;
     fresh.place::<AtomicU64>(at.value, 2 * geometry.value_words())
 }

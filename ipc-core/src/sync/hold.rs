@@ -132,12 +132,10 @@ impl Head {
     /// Takes the word if it is free.
     #[inline(always)]
     pub(crate) fn try_hold(&self, me: Owner) -> Option<Held> {
-        let held = self.try_hold_as(me, Process::this(), 0)?;
-        self.since.store(0, Relaxed);
-        Some(held)
+        self.try_hold_in(me, Process::this())
     }
 
-    /// As [`Self::try_hold`], for who knows already which process this is, and calls [`Self::date`].
+    /// As [`Self::try_hold`], for who knows already which process this is.
     #[inline(always)]
     pub(super) fn try_hold_in(&self, me: Owner, process: Process) -> Option<Held> {
         self.try_hold_as(me, process, 0)
@@ -145,9 +143,7 @@ impl Head {
 
     /// As [`Self::try_hold`], but only keeps others out.
     pub(super) fn try_want(&self, me: Owner) -> Option<Held> {
-        let held = self.try_hold_as(me, Process::this(), WANTED)?;
-        self.since.store(clock::coarse_ns(), Relaxed);
-        Some(held)
+        self.try_hold_as(me, Process::this(), WANTED)
     }
 
     #[inline(always)]
@@ -160,30 +156,8 @@ impl Head {
         self.word
             .compare_exchange(seen.0, word.0, AcqRel, Relaxed)
             .ok()?; // O1, O2
+        self.since.store(clock::recent_ns(), Relaxed);
         Some(Held { word, process })
-    }
-
-    /// Writes down that the word is held from now on, unless that is known. By its holder, or, as reading the clock takes
-    /// longer than taking the word, by the first who has to wait.
-    pub(super) fn stamp(&self) {
-        if self.since.load(Relaxed) == 0 {
-            self.since.store(clock::coarse_ns(), Relaxed);
-        }
-    }
-
-    /// Has `since` tell of the caller, who has just taken the word: now if the object `is_timed`, else nothing as yet. What it says
-    /// of an object that is timed is never nothing, so that others pay for one look.
-    #[inline(always)]
-    pub(super) fn date(&self, is_timed: impl FnOnce() -> bool) {
-        if self.since.load(Relaxed) != 0 {
-            self.date_anew(is_timed());
-        }
-    }
-
-    #[cold]
-    fn date_anew(&self, is_timed: bool) {
-        let since = if is_timed { clock::coarse_ns() } else { 0 };
-        self.since.store(since, Relaxed);
     }
 
     /// Goes in: from keeping others out to holding. `None` if the word is not the caller's any more.

@@ -109,10 +109,7 @@ impl Station<LockCore> {
         let process = Process::this();
         let me = self.member.place_of(process).map_err(|e| *e)?;
         match self.head().try_hold_in(me, process) {
-            Some(held) => {
-                self.head().date(|| self.is_timed());
-                Ok(Some(held))
-            }
+            Some(held) => Ok(Some(held)),
             None => self.wait_to_hold(me, deadline),
         }
     }
@@ -120,18 +117,13 @@ impl Station<LockCore> {
     #[cold]
     fn wait_to_hold(&self, me: Owner, deadline: Deadline) -> Result<Option<Held>> {
         let head = self.head();
-        head.stamp();
         if self.spins()
             && let Some(held) = compete(head, me)
         {
-            head.stamp();
             return Ok(Some(held));
         }
         let attempt = || match head.try_hold(me) {
-            Some(held) => {
-                head.stamp();
-                Attempt::Done(Ok(held))
-            }
+            Some(held) => Attempt::Done(Ok(held)),
             None => Attempt::Unsettled(&head.main), // O3
         };
         self.wait(me, &head.main, deadline, attempt, || {
@@ -139,22 +131,13 @@ impl Station<LockCore> {
         })
     }
 
-    fn is_timed(&self) -> bool {
-        self.mechanism.frame.geometry.is_timed
-    }
-
     /// Takes the word if that is possible now.
     #[inline(always)]
     pub(super) fn try_hold(&self) -> Result<Option<Held>> {
         let me = self.member.ready().map_err(|e| *e)?;
         let head = self.head();
-        let held = head
-            .try_hold(me)
-            .or_else(|| self.again(|| head.try_hold(me)));
-        if self.is_timed() {
-            head.stamp();
-        }
-        Ok(held)
+        let held = head.try_hold(me);
+        Ok(held.or_else(|| self.again(|| head.try_hold(me))))
     }
 
     /// Frees the word. The caller has made sure that this is no forked child of its holder.
@@ -220,16 +203,6 @@ pub struct Lock<T = ()> {
 }
 
 handle!([T: NoUninit + CheckedBitPattern] Lock<T>, "Lock", LockCore, Kind::Lock, type_name::<T>());
-
-impl<T: NoUninit + CheckedBitPattern> Options<Lock<T>> {
-    /// Has each holder write down when it acquired the lock, so that `ipc who` and [`Namespace::inspect`](crate::Namespace::inspect)
-    /// always know. By default that is known from the moment on when somebody waits for the holder, as reading the clock takes
-    /// as long as an uncontended acquisition and release together.
-    pub fn timed(mut self) -> Self {
-        self.is_timed = true;
-        self
-    }
-}
 
 impl Lock {
     /// Makes a lock without a value under `name`, with default [options](Self::options).

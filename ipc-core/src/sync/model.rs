@@ -53,7 +53,6 @@ fn world<M: Mechanism>(needed: usize) -> Arc<World<M>> {
         needed,
         notes: 0,
         value_bytes: 16,
-        is_timed: false,
     };
     let bytes = frame::file_bytes(geometry, PARTICIPANTS).unwrap();
     let mut fresh = Fresh::on_heap(bytes).unwrap();

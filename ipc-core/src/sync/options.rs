@@ -52,8 +52,6 @@ pub struct Options<T> {
     /// Whether waiters are noted beside those seats.
     pub(super) has_notes: bool,
     pub(super) value_bytes: usize,
-    /// Whether each holder writes down since when.
-    pub(super) is_timed: bool,
     pub(super) begin: Option<Begin>,
     /// What is wrong with what the primitive itself was asked for.
     pub(super) refusal: Option<(&'static str, &'static str)>,
@@ -76,7 +74,6 @@ impl<T: Primitive> Options<T> {
             needed: (0, ""),
             has_notes: true,
             value_bytes: 0,
-            is_timed: false,
             begin: None,
             refusal: None,
             _primitive: PhantomData,
@@ -174,7 +171,6 @@ impl<T: Primitive> Options<T> {
                 0
             },
             value_bytes: self.value_bytes,
-            is_timed: self.is_timed,
         };
         let participants = self.making.participants;
         let bytes = frame::file_bytes(geometry, participants)

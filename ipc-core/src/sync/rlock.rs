@@ -130,7 +130,6 @@ impl RLock {
     fn first(&self, held: Held) -> RLockGuard<'_> {
         let head = self.station.mechanism.frame.head();
         head.depth.store(1, Relaxed);
-        head.stamp();
         self.guard(held)
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
+use ipc_core::Kind;
 
 use super::values::{Look, Make, Wait, size};
 
@@ -16,26 +17,52 @@ pub(crate) enum Verb {
     Close(Close),
 }
 
-/// Create a queue of byte messages
+/// Create a queue of byte messages: first in, first out, unless told otherwise
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
     ipc queue create jobs --capacity 1024
-    ipc queue create frames --capacity 16 --memory 64MiB --mode 660")]
+    ipc queue create frames --capacity 16 --memory 64MiB --mode 660
+    ipc queue create pages --capacity 64 --lifo
+    ipc queue create tasks --capacity 1024 --priority")]
 pub(crate) struct Create {
     /// The queue's name
     pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) order: Order,
     /// How many messages it holds at the most
     #[arg(long, short, value_name = "N")]
     pub(crate) capacity: usize,
     /// Memory for messages longer than a cell; also the length of the longest message [default: 1MiB]
     #[arg(long, short, value_name = "SIZE", value_parser = size)]
     pub(crate) memory: Option<usize>,
-    /// The longest message that a cell carries itself, up to 232 bytes [default: 232]
+    /// The longest message that a cell carries itself, up to 232 bytes, or 224 with --lifo or --priority [default: that]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) inline: Option<usize>,
     #[command(flatten)]
     pub(crate) make: Make,
+}
+
+/// Which message comes out first. Without a flag: the oldest.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(multiple = false)]
+pub(crate) struct Order {
+    /// Last in, first out
+    #[arg(long)]
+    lifo: bool,
+    /// Lowest priority first, and first in, first out among equals; `put` gives messages their priority
+    #[arg(long)]
+    priority: bool,
+}
+
+impl Order {
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self { lifo: true, .. } => Kind::LifoQueue,
+            Self { priority: true, .. } => Kind::PriorityQueue,
+            _ => Kind::Queue,
+        }
+    }
 }
 
 /// Put messages into a queue: the arguments, or else standard input line by line
@@ -49,6 +76,7 @@ Examples:
     ipc queue put jobs 'a message' 'and another'
     find . -name '*.png' -print0 | ipc queue put jobs --null
     ipc queue put images --raw < photo.png
+    ipc queue put tasks --priority -1 'put out the fire'
     tail -f log | ipc queue put lines --timeout 1s")]
 pub(crate) struct Put {
     /// The queue's name
@@ -56,6 +84,10 @@ pub(crate) struct Put {
     /// The messages; standard input is not read then
     #[arg(value_name = "MESSAGE")]
     pub(crate) messages: Vec<OsString>,
+    /// Priority of the messages in a priority queue: a whole number, the lowest comes first. A JSON message may have its
+    /// own as "priority" [default: 0]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) priority: Option<i64>,
     #[command(flatten)]
     pub(crate) look: Look,
     #[command(flatten)]
@@ -65,7 +97,8 @@ pub(crate) struct Put {
 /// Get messages out of a queue and print them: one, unless told otherwise
 ///
 /// Nothing is lost when this command is stopped, when the reader of a pipe goes away, or when the disk is full: messages
-/// that did not get through go back to the end of the queue, or, if that is closed or full, into a queue NAME.rescued-PID.
+/// that did not get through go back to the end of the queue (onto the top of a --lifo one, behind their equals in a --priority
+/// one), or, if that is closed or full, into a queue NAME.rescued-PID.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 With --all, the first 1024 messages go into a pipe one by one, at the pace of its
@@ -98,7 +131,7 @@ pub(crate) struct Get {
     pub(crate) wait: Wait,
 }
 
-/// Print the oldest message and leave it in the queue
+/// Print the message that comes first and leave it in the queue
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -86,7 +86,7 @@ impl Try {
 }
 
 /// How an object is made.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Default, Clone, Copy, Args)]
 pub(crate) struct Make {
     /// How many processes may be attached at once [default: 128]
     #[arg(long, value_name = "N")]

@@ -1,17 +1,19 @@
 //! `ipc queue create`.
 
-use ipc_core::QueueOptions;
-
-use super::set;
+use super::any_queue::{self, Plan};
 use crate::{
     args::{Place, queue::Create},
     exit::Outcome,
 };
 
 pub(crate) fn run(place: &Place, args: &Create) -> Outcome {
-    let mut options = place.queue(args.capacity)?;
-    options = set(options, args.memory, QueueOptions::memory);
-    options = set(options, args.inline, QueueOptions::inline_bytes);
-    created!(options, args.make, &args.name);
+    let plan = Plan {
+        kind: args.order.kind(),
+        capacity: args.capacity,
+        memory: args.memory,
+        inline: args.inline,
+        make: args.make,
+    };
+    any_queue::create(&place.namespace()?, &args.name, plan)?;
     Ok(())
 }

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use ipc_core::{Bytes, GetTimeoutError, Queue, TryGetError};
+use ipc_core::{GetTimeoutError, TryGetError};
 
-use super::rescue;
+use super::{
+    any_queue::{AnyQueue, Item},
+    rescue,
+};
 use crate::{
     args::{Place, queue::Get, values::Patience},
     exit::{Failure, Outcome},
@@ -17,20 +20,20 @@ pub(crate) fn run(place: &Place, args: &Get) -> Outcome {
     let queue = place.open_queue(&args.name)?;
     let mut outlet = Outlet::new(args.look.format(), &signals)?;
     let source = Source {
-        queue: &queue,
+        queue: &*queue,
         signals: &signals,
         patience: args.wait.patience(),
     };
     let most = (!args.all).then_some(args.count);
     match pump(&source, &mut outlet, most) {
         Err(Failure::Closed(_)) if args.all => Ok(()),
-        Err(failure) => Err(rescue::after(failure, place, &queue, outlet.undelivered())),
+        Err(failure) => Err(rescue::after(failure, place, &*queue, outlet.undelivered())),
         Ok(()) => Ok(()),
     }
 }
 
 /// Moves `most` messages, or else all until the queue is closed and empty, which is the failure Closed.
-fn pump(source: &Source<'_>, outlet: &mut Outlet<'_>, most: Option<u64>) -> Outcome {
+fn pump(source: &Source<'_>, outlet: &mut Outlet<'_, Item>, most: Option<u64>) -> Outcome {
     while most.is_none_or(|most| outlet.messages() < most) {
         // Who asks for a number of messages takes them all; who asks for all may change his mind.
         if most.is_none() {
@@ -55,18 +58,18 @@ fn pump(source: &Source<'_>, outlet: &mut Outlet<'_>, most: Option<u64>) -> Outc
 
 /// The way out of a queue.
 struct Source<'a> {
-    queue: &'a Queue<Bytes>,
+    queue: &'a dyn AnyQueue,
     signals: &'a Signals,
     patience: Patience,
 }
 
 impl Source<'_> {
     /// Takes 1 to `most` messages; waits for the first.
-    fn take(&self, outlet: &Outlet<'_>, most: usize) -> Outcome<Vec<Bytes>> {
+    fn take(&self, outlet: &Outlet<'_, Item>, most: usize) -> Outcome<Vec<Item>> {
         let start = Instant::now();
         loop {
             self.signals.check()?;
-            match self.queue.try_get_many(most) {
+            match self.queue.try_take(most) {
                 Err(TryGetError::Empty) if self.patience != Patience::None => {}
                 other => return Ok(other?),
             }
@@ -75,7 +78,7 @@ impl Source<'_> {
                 Patience::For(time) => time.saturating_sub(start.elapsed()),
                 _ => SLICE,
             };
-            match self.queue.get_timeout(left.min(SLICE)) {
+            match self.queue.take_timeout(left.min(SLICE)) {
                 Err(GetTimeoutError::Timeout) if left > Duration::ZERO => {}
                 other => return Ok(vec![other?]),
             }

@@ -16,6 +16,7 @@ macro_rules! created {
     }};
 }
 
+mod any_queue;
 mod close;
 mod completions;
 mod create;
@@ -33,8 +34,8 @@ mod stat;
 mod sync;
 mod who;
 
-use self::sync::waiting::HOLDER;
-use ipc_core::{Bytes, Namespace, Queue, QueueOptions};
+use self::{any_queue::AnyQueue, sync::waiting::HOLDER};
+use ipc_core::Namespace;
 
 use crate::{
     args::{Cli, Place, Verb, queue},
@@ -87,18 +88,8 @@ impl Place {
         })
     }
 
-    /// Settings for a queue of `capacity` here, which do not matter for one that exists.
-    fn queue(&self, capacity: usize) -> Outcome<QueueOptions<Bytes>> {
-        Ok(Queue::options(capacity).namespace(&self.namespace()?))
-    }
-
-    fn open_queue(&self, name: &str) -> Outcome<Queue<Bytes>> {
-        match self.queue(1)?.open(name) {
-            Err(e @ ipc_core::Error::WrongType { .. }) => {
-                Err(Failure::from(e).after("the command line reads and writes queues of bytes"))
-            }
-            other => Ok(other?),
-        }
+    fn open_queue(&self, name: &str) -> Outcome<Box<dyn AnyQueue>> {
+        any_queue::open(&self.namespace()?, name)
     }
 }
 

@@ -3,12 +3,14 @@
 use crate::{
     args::{Place, queue::Peek},
     exit::Outcome,
+    outlet::Parcel,
     output,
 };
 
 pub(crate) fn run(place: &Place, args: &Peek) -> Outcome {
-    let message = place.open_queue(&args.name)?.peek()?;
+    let item = place.open_queue(&args.name)?.peek()?;
     let mut encoded = Vec::new();
-    args.look.format().encode(message.as_ref(), &mut encoded);
+    let format = args.look.format();
+    format.encode(item.message(), item.priority(), &mut encoded);
     output::print(&encoded)
 }

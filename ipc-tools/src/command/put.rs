@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipc_core::{Bytes, PutTimeoutError, Queue, TryPutError};
+use ipc_core::{Bytes, PutTimeoutError, TryPutError};
+
+use super::any_queue::{AnyQueue, DEFAULT_PRIORITY};
 
 use crate::{
     args::{
@@ -22,8 +24,13 @@ use crate::{
 pub(crate) fn run(place: &Place, args: Put) -> Outcome {
     let signals = Signals::watch()?;
     let queue = place.open_queue(&args.name)?;
+    if args.priority.is_some() && !queue.has_priorities() {
+        let message = format!("{} is a {}: it has no priorities", args.name, queue.kind());
+        return Err(Failure::WrongKind(message));
+    }
     let mut entry = Entry {
-        queue: &queue,
+        queue: &*queue,
+        priority: args.priority.unwrap_or(DEFAULT_PRIORITY),
         signals: &signals,
         format: args.look.format(),
         patience: args.wait.patience(),
@@ -41,7 +48,9 @@ pub(crate) fn run(place: &Place, args: Put) -> Outcome {
 
 /// The way into a queue.
 struct Entry<'a> {
-    queue: &'a Queue<Bytes>,
+    queue: &'a dyn AnyQueue,
+    /// Of a message that does not say another.
+    priority: i64,
     signals: &'a Signals,
     format: Format,
     patience: Patience,
@@ -75,17 +84,23 @@ impl Entry<'_> {
 
     fn put_record(&mut self, record: Vec<u8>) -> Outcome {
         self.signals.check()?;
-        let message = Bytes(self.format.decode(record, self.put + 1)?);
-        match self.queue.try_put(message) {
+        let number = self.put + 1;
+        let (message, own) = if self.queue.has_priorities() {
+            self.format.decode_with_priority(record, number)?
+        } else {
+            (self.format.decode(record, number)?, None)
+        };
+        let priority = own.unwrap_or(self.priority);
+        match self.queue.try_put(Bytes(message), priority) {
             Ok(()) => {}
-            Err(TryPutError::Full(message)) => self.wait_to_put(message)?,
+            Err(TryPutError::Full(message)) => self.wait_to_put(message, priority)?,
             Err(e) => return Err(e.into()),
         }
         self.put += 1;
         Ok(())
     }
 
-    fn wait_to_put(&self, mut message: Bytes) -> Outcome {
+    fn wait_to_put(&self, mut message: Bytes, priority: i64) -> Outcome {
         let start = Instant::now();
         loop {
             self.signals.check()?;
@@ -94,7 +109,7 @@ impl Entry<'_> {
                 Patience::For(time) => time.saturating_sub(start.elapsed()),
                 Patience::None => return Err(TryPutError::Full(message).into()),
             };
-            match self.queue.put_timeout(message, left.min(SLICE)) {
+            match self.queue.put_timeout(message, priority, left.min(SLICE)) {
                 Ok(()) => return Ok(()),
                 Err(PutTimeoutError::Timeout(unput)) if left > Duration::ZERO => message = unput,
                 Err(e) => return Err(e.into()),

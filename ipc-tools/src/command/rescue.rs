@@ -1,10 +1,13 @@
 //! What becomes of messages that were taken and did not get through.
 
-use ipc_core::{Bytes, Queue};
-
+use super::any_queue::{self, AnyQueue, Item, Plan};
 use crate::{
-    args::{Place, values::Format},
+    args::{
+        Place,
+        values::{Format, Make},
+    },
     exit::{Failure, Outcome, say},
+    outlet::Parcel,
 };
 
 /// Longer names leave no room for our ending.
@@ -14,23 +17,24 @@ const NAME_BYTES: usize = 100;
 pub(crate) fn after(
     failure: Failure,
     place: &Place,
-    queue: &Queue<Bytes>,
-    messages: Vec<Bytes>,
+    queue: &dyn AnyQueue,
+    messages: Vec<Item>,
 ) -> Failure {
     let count = messages.len();
     if count == 0 {
         return failure;
     }
-    let Some((rest, reason)) = put_back(queue, messages) else {
+    let Some((rest, reason)) = queue.put_back(messages) else {
         return match failure {
             Failure::BrokenPipe => failure,
             _ => failure.after(format!(
-                "{count} message(s) went back to the end of the queue"
+                "{count} message(s) went back {}",
+                queue.place_for_returned()
             )),
         };
     };
     let saved = rest.len();
-    match save(place, queue.name().unwrap_or_default(), &rest) {
+    match save(place, queue, &rest) {
         Ok(name) => failure.lost_nothing_but(format!(
             "{saved} message(s) that could not go back because {reason} are in the queue {name}"
         )),
@@ -53,50 +57,42 @@ impl Failure {
     }
 }
 
-/// What could not go back, and why.
-fn put_back(queue: &Queue<Bytes>, messages: Vec<Bytes>) -> Option<(Vec<Bytes>, String)> {
-    let mut messages = messages.into_iter();
-    while let Some(message) = messages.next() {
-        if let Err(e) = queue.try_put(message) {
-            let reason = e.to_string();
-            return Some((
-                [e.into_value()].into_iter().chain(messages).collect(),
-                reason,
-            ));
-        }
-    }
-    None
-}
-
-/// Makes a queue that holds just `messages`, closed, and returns its name.
-fn save(place: &Place, from: &str, messages: &[Bytes]) -> Outcome<String> {
+/// Makes a queue of the same kind that holds just `messages`, closed, and returns its name.
+fn save(place: &Place, from: &dyn AnyQueue, messages: &[Item]) -> Outcome<String> {
+    let old = from.name().unwrap_or_default();
     let name = format!(
         "{}.rescued-{}",
-        &from[..from.len().min(NAME_BYTES)],
+        &old[..old.len().min(NAME_BYTES)],
         std::process::id()
     );
     // Memory comes in blocks, so a message may take more than its length.
     let memory = messages
         .iter()
-        .map(|m| m.as_ref().len().next_power_of_two())
+        .map(|item| item.message().len().next_power_of_two())
         .sum::<usize>()
         + (1 << 20);
-    let queue = place.queue(messages.len())?.memory(memory).create(&name)?;
-    for message in messages {
-        queue.try_put(message.clone()).inspect_err(|_| {
-            // Half of them there and all of them printed would be twice.
-            let _ = queue.unlink();
-        })?;
+    let plan = Plan {
+        kind: from.kind(),
+        capacity: messages.len(),
+        memory: Some(memory),
+        inline: None,
+        make: Make::default(),
+    };
+    let queue = any_queue::create(&place.namespace()?, &name, plan)?;
+    if let Some((_, why)) = queue.put_back(messages.to_vec()) {
+        // Half of them there and all of them printed would be twice.
+        let _ = queue.unlink();
+        return Err(Failure::Other(why));
     }
     queue.close();
     Ok(name)
 }
 
 /// The last resort: standard error.
-fn print(messages: &[Bytes]) {
-    for message in messages {
+fn print(messages: &[Item]) {
+    for item in messages {
         let mut line = Vec::new();
-        Format::Json.encode(message.as_ref(), &mut line);
+        Format::Json.encode(item.message(), item.priority(), &mut line);
         say(String::from_utf8_lossy(line.trim_ascii_end()));
     }
 }

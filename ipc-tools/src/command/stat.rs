@@ -84,7 +84,7 @@ fn describe_sync(sync: &Sync) -> [(&'static str, String); 2] {
     [("state", sync.state.clone()), ("visits", visits)]
 }
 
-fn describe_queue(queue: &Queue) -> [(&'static str, String); 7] {
+fn describe_queue(queue: &Queue) -> [(&'static str, String); 8] {
     let sleepers = match (queue.has_sleeping_gets, queue.has_sleeping_puts) {
         (true, true) => "gets and puts",
         (true, false) => "gets",
@@ -112,6 +112,10 @@ fn describe_queue(queue: &Queue) -> [(&'static str, String); 7] {
         (
             "memory",
             format!("{} used of {}", size(queue.memory_used), size(queue.memory)),
+        ),
+        (
+            "loans",
+            format!("{} used of {}", queue.loans_used, queue.loans),
         ),
         ("asleep", sleepers.to_owned()),
     ]

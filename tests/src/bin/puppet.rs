@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipc_core::{Bytes, Namespace, Queue};
-use ipc_tests::puppet::{ordered, pipe, sync};
+use ipc_tests::puppet::{listener, ordered, pipe, sync};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -135,6 +135,7 @@ impl Puppet {
             ("ordered", _) => return ordered::obey(&self.namespace, rest),
             ("sync", _) => return sync::obey(&self.namespace, rest),
             ("pipe", _) => return pipe::obey(&self.namespace, rest),
+            ("listener", _) => return listener::obey(&self.namespace, rest),
             // ---- what to do with this process
             ("at", [time, ..]) => {
                 let time: u128 = time.parse()?;

@@ -24,6 +24,8 @@ use crate::corruption::sync::endure;
 
 /// Enough for the thread to come, though not every acquisition sleeps.
 const MANY_SLEEPS: u32 = 20_000;
+/// Enough for the thread to come, unless a busy machine makes of them less than some ten thousand in a second.
+const MANY_ACQUISITIONS: u32 = 1_000_000;
 
 /// A handle that lives as long as the process.
 type Handle<T> = OnceLock<&'static T>;
@@ -140,12 +142,25 @@ fn sleep_often() -> Answer {
         pass(&back, &there)?;
         other.join().expect("it does not panic")
     })?;
+    Ok(has_alarm()?.to_string())
+}
+
+/// Acquires a lock so often that this process gets a thread that keeps the time for it.
+fn acquire_often() -> Answer {
+    let lock = Lock::options().anonymous()?;
+    for _ in 0..MANY_ACQUISITIONS {
+        drop(lock.acquire()?);
+    }
+    Ok(has_alarm()?.to_string())
+}
+
+/// Whether this process has the thread of the library.
+fn has_alarm() -> io::Result<bool> {
     let mut threads = Vec::new();
     for thread in fs::read_dir("/proc/self/task")? {
         threads.push(fs::read_to_string(thread?.path().join("comm"))?);
     }
-    let has_alarm = threads.iter().any(|name| name.trim() == "ipc-alarm");
-    Ok(has_alarm.to_string())
+    Ok(threads.iter().any(|name| name.trim() == "ipc-alarm"))
 }
 
 impl SyncUser {
@@ -163,6 +178,7 @@ impl SyncUser {
                 return Ok(String::new());
             }
             "often" => return sleep_often(),
+            "acquire-often" => return acquire_often(),
             "endure" => {
                 let [_, kind, name, ..] = words[..] else {
                     return Err("endure what?".into());

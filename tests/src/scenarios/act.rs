@@ -3,6 +3,7 @@
 use ipc_core::{Bytes, Queue, TryGetError, TryPutError};
 
 use super::message::{Id, message};
+use super::trial::put_in_place;
 use crate::step::Operation;
 
 /// One operation on a queue.
@@ -10,6 +11,12 @@ use crate::step::Operation;
 pub(super) enum Act {
     /// Puts one message, by letter.
     Put(char),
+    /// Puts one that it writes in place.
+    PutInPlace,
+    /// Writes one in place, and does not put it.
+    GiveUpLoan,
+    /// Gets one, reads it in place if it is there, and gives its memory back.
+    GetRef,
     /// Puts several with one call.
     PutMany(&'static str),
     /// Gets one.
@@ -70,6 +77,7 @@ impl Act {
     pub(super) fn letters(self) -> Vec<char> {
         match self {
             Self::Put(letter) => vec![letter],
+            Self::PutInPlace => vec!['w'],
             Self::PutMany(letters) => letters.chars().collect(),
             Self::Repair => vec!['s'],
             _ => Vec::new(),
@@ -84,7 +92,7 @@ impl Act {
     /// How many messages it gets at the most.
     pub(super) fn most_gets(self) -> usize {
         match self {
-            Self::Get | Self::Repair => 1,
+            Self::Get | Self::GetRef | Self::Repair => 1,
             Self::GetMany(most) => most,
             _ => 0,
         }
@@ -105,6 +113,30 @@ impl Act {
         let pack = move |messages: &[Bytes]| pack(messages, &known);
         match self {
             Self::Put(_) => Box::new(move || put(&queue, &mut own)),
+            Self::PutInPlace => Box::new(move || match put_in_place(&queue, &own[0]) {
+                Ok(()) => DONE,
+                Err(TryPutError::Full(())) => FULL,
+                Err(TryPutError::Closed(())) => CLOSED,
+                Err(_) => FAILED,
+            }),
+            Self::GiveUpLoan => Box::new(move || match queue.try_loan(40) {
+                Ok(mut loan) => {
+                    loan.write_at(9, b"scrawl");
+                    DONE
+                }
+                Err(TryPutError::Full(())) => FULL,
+                Err(_) => FAILED,
+            }),
+            Self::GetRef => Box::new(move || match queue.try_get_ref() {
+                Ok(message) => {
+                    let copy = Bytes(message.to_vec());
+                    match message.done() {
+                        Ok(()) => pack(&[copy]),
+                        Err(_) => FAILED,
+                    }
+                }
+                Err(error) => refusal(&error),
+            }),
             Self::PutMany(_) => Box::new(move || match queue.put_many(own.drain(..)) {
                 Ok(_) => DONE,
                 Err(_) => FAILED,

@@ -2,7 +2,7 @@
 
 use ipc_core::{Bytes, ParticipantState, Queue, TryGetError, TryPutError};
 
-use super::message::{Id, id_of, message, message_of};
+use super::message::{Id, LOAN, id_of, message, message_of};
 use super::oracle::Seen;
 use super::trial::{FIRST_OF_REFILL, LARGEST, NAME, Trial};
 
@@ -84,6 +84,9 @@ impl Trial {
             return Err(format!("refilled with {refill:?}, a survivor gets {got:?}"));
         }
         self.check_unused()?;
+        let loans = (0..self.setting.loans).map(|_| queue.try_loan(LOAN));
+        let loans = loans.collect::<Result<Vec<_>, _>>();
+        drop(loans.map_err(|e| format!("lost memory: a loan: {e}"))?);
         let put = queue.try_put(message_of(LARGEST, queue.max_message_bytes()));
         put.map_err(|e| format!("lost memory: the largest message: {e}"))?;
         match drain(queue, 2)?.as_slice() {
@@ -95,10 +98,10 @@ impl Trial {
     fn check_unused(&self) -> Result<(), String> {
         let seen = self.namespace.inspect(NAME).map_err(|e| e.to_string())?;
         let stat = seen.queue.ok_or("a queue is a queue")?;
-        match (stat.len, stat.memory_used, stat.orphans) {
-            (0, 0, 0) => Ok(()),
-            (len, used, orphans) => Err(format!(
-                "lost: an empty queue has len {len}, {used} bytes of memory used, {orphans} orphans"
+        match (stat.len, stat.memory_used, stat.loans_used, stat.orphans) {
+            (0, 0, 0, 0) => Ok(()),
+            (len, used, loans, orphans) => Err(format!(
+                "lost: an empty queue has len {len}, {used} bytes of memory used, {loans} loans, {orphans} orphans"
             )),
         }
     }

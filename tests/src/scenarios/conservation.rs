@@ -5,7 +5,9 @@ use ipc_core::{Bytes, ParticipantState, Queue, TryPutError};
 use super::act::{self, Act, CLOSED, DONE, FAILED, FULL};
 use super::aftermath::{drain, ids, kept, sorted};
 use super::message::{BLOCK, Id, length_of, message};
-use super::trial::{FIRST_OF_OTHERS, FIRST_OF_REPAIRER, FIRST_OF_VICTIM, Setting, Trial};
+use super::trial::{
+    FIRST_OF_OTHERS, FIRST_OF_REPAIRER, FIRST_OF_VICTIM, Setting, Trial, put_in_place,
+};
 use crate::mapping::Shared;
 use crate::step::{Campaign, Expectation, Operation, Outcome, Scenario};
 
@@ -140,11 +142,15 @@ impl Conservation {
         };
         while count < most {
             let id = FIRST_OF_OTHERS + trial.meanwhile.borrow().0.len() as Id;
-            let is_large = id == FIRST_OF_OTHERS && self.setting.memory > 0;
-            let large = is_large.then(|| queue.try_put(message(id, 'l')));
-            let put = match large {
-                Some(Ok(())) => Ok(()),
-                _ => queue.try_put(message(id, 's')),
+            let is_put = id == FIRST_OF_OTHERS
+                && match (self.setting.memory, self.setting.loans) {
+                    (0, 0) => false,
+                    (0, _) => put_in_place(queue, &message(id, 'w')).is_ok(),
+                    _ => queue.try_put(message(id, 'l')).is_ok(),
+                };
+            let put = match is_put {
+                true => Ok(()),
+                false => queue.try_put(message(id, 's')),
             };
             match put {
                 Ok(()) => trial.meanwhile.borrow_mut().0.push(id),
@@ -254,26 +260,37 @@ impl Conservation {
     fn expected(&self, before: &[Id]) -> u64 {
         let most = self.act.most_gets().min(before.len());
         match self.act {
-            Act::Put(_) | Act::PutMany(_) if self.setting.is_closed => CLOSED,
+            Act::Put(_) | Act::PutInPlace | Act::PutMany(_) if self.setting.is_closed => CLOSED,
             Act::Put(letter) if !self.has_room(letter) => FULL,
-            Act::Put(_) | Act::PutMany(_) | Act::Close | Act::Repair => DONE,
-            Act::Get | Act::GetMany(_) | Act::Peek if before.is_empty() => {
+            Act::PutInPlace if !self.has_loan() || !self.has_room('s') => FULL,
+            Act::GiveUpLoan if !self.has_loan() => FULL,
+            Act::Put(_)
+            | Act::PutInPlace
+            | Act::GiveUpLoan
+            | Act::PutMany(_)
+            | Act::Close
+            | Act::Repair => DONE,
+            Act::Get | Act::GetRef | Act::GetMany(_) | Act::Peek if before.is_empty() => {
                 if self.setting.is_closed {
                     CLOSED
                 } else {
                     act::packed(&[])
                 }
             }
-            Act::Get | Act::GetMany(_) => act::packed(&before[..most]),
+            Act::Get | Act::GetRef | Act::GetMany(_) => act::packed(&before[..most]),
             Act::Peek => act::packed(&before[..1]),
             Act::Look => act::looked(before.len(), self.setting.capacity),
             Act::Sweep => 0,
         }
     }
 
+    fn has_loan(&self) -> bool {
+        self.setting.contents.matches('w').count() < self.setting.loans
+    }
+
     fn has_room(&self, letter: char) -> bool {
         let blocks = |letter| match letter {
-            's' => 0,
+            's' | 'w' => 0,
             _ => length_of(letter).div_ceil(BLOCK),
         };
         let used: usize = self.setting.contents.chars().map(blocks).sum();

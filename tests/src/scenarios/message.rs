@@ -9,6 +9,8 @@ pub(super) type Id = u8;
 pub(super) const MOST_INLINE: usize = 104;
 /// Bytes of a block of the memory for large messages.
 pub(super) const BLOCK: usize = 512;
+/// Bytes of a block for a message that is written in place.
+pub(super) const LOAN: usize = 4096;
 
 /// How long a message is, by a letter, so that the contents of a queue are a short string.
 pub(super) fn length_of(letter: char) -> usize {
@@ -16,6 +18,7 @@ pub(super) fn length_of(letter: char) -> usize {
         's' => 24,        // in its cell
         'l' => 1500,      // three blocks
         'x' => 5 * BLOCK, // five blocks, to the last byte
+        'w' => 40,        // written in place, in a block for one message
         _ => unreachable!("no message is called {letter}"),
     }
 }

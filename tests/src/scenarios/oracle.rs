@@ -1,6 +1,7 @@
 //! What lies in a queue's file, read without a line of the library's code: so the library is not its own witness.
 
-use super::message::{BLOCK, Id};
+use super::message::{BLOCK, Id, LOAN};
+use super::trial::Setting;
 use crate::mapping::Mapping;
 
 /// Participant slots of every trial's queue.
@@ -16,7 +17,10 @@ const CELL: usize = 128;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
     capacity: usize,
+    /// Bytes for large messages or for those that are written in place, at the end of the file.
     memory: usize,
+    /// Bytes of a block of it.
+    block: usize,
 }
 
 /// A message in a cell.
@@ -30,9 +34,17 @@ pub(super) struct Seen {
 }
 
 impl Layout {
-    pub(super) fn new(capacity: usize, memory: usize) -> Self {
-        let memory = memory.next_multiple_of(BLOCK);
-        Self { capacity, memory }
+    pub(super) fn new(setting: &Setting) -> Self {
+        let (memory, block) = match setting.loans {
+            0 => (setting.memory.next_multiple_of(BLOCK), BLOCK),
+            loans => (loans * LOAN, LOAN),
+        };
+        let capacity = setting.capacity;
+        Self {
+            capacity,
+            memory,
+            block,
+        }
     }
 
     /// The messages that a survivor must get, oldest first: complete, and not taken to the end.
@@ -57,10 +69,10 @@ impl Layout {
         if !is_full && ![READING, ORPHAN].contains(&state) {
             return None;
         }
-        let is_in_slab = word(bytes, at + CELL - 16) >> 63 == 1;
+        let is_in_slab = word(bytes, at + CELL - 16) >> 62 != 0; // or in a loan
         let head = (word(bytes, at + 8) >> 32) as usize;
         let text = match is_in_slab {
-            true => self.data(bytes.len()) + head * BLOCK,
+            true => self.data(bytes.len()) + head * self.block,
             false => at + 8,
         };
         Some(Seen {
@@ -75,7 +87,9 @@ impl Layout {
     /// block will do (their order is the copying instruction's affair).
     pub(super) fn watched(self, file_bytes: usize) -> Vec<(usize, usize)> {
         let data = self.data(file_bytes);
-        let blocks = (0..self.memory / BLOCK).map(|block| (data + block * BLOCK + BLOCK / 3, 1));
+        let place = if self.block == LOAN { 9 } else { BLOCK / 3 };
+        let starts = (0..self.memory).step_by(self.block);
+        let blocks = starts.map(|block| (data + block + place, 1));
         [(0, data)].into_iter().chain(blocks).collect()
     }
 

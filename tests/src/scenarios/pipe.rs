@@ -85,6 +85,8 @@ pub(super) struct OnPipe {
     before: usize,
     /// Another process sleeps at the other end.
     has_sleeper: bool,
+    /// Messages are written and read where they lie.
+    is_in_place: bool,
     campaigns: &'static [Campaign],
 }
 
@@ -96,6 +98,7 @@ pub(super) struct Trial {
     pipe: Pipe<Bytes>,
     sleeper: RefCell<Option<Victim>>,
     before: Vec<Id>,
+    is_in_place: bool,
     /// What the survivor did while the victim was stopped.
     sent: RefCell<Vec<Id>>,
     got: RefCell<Vec<Id>>,
@@ -130,10 +133,15 @@ fn oracle(file: &Mapping) -> Result<Vec<Id>, String> {
     let place = |position: u64| LANE + 384 + position as usize % CAPACITY;
     let mut found = Vec::new();
     while at < tail {
-        let length = number(place(at));
-        let message: Vec<u8> = (at + 8..at + 8 + length).map(|n| bytes[place(n)]).collect();
+        let head = number(place(at));
+        let (padding, length) = match head >> 63 {
+            0 => (0, head),
+            _ => ((head << 1 >> 33) * 8, head & 0xffff_ffff),
+        };
+        at += 8 + padding;
+        let message: Vec<u8> = (at..at + length).map(|n| bytes[place(n)]).collect();
         found.push(id_of(&message)?);
-        at += 8 + length.next_multiple_of(8);
+        at += length.next_multiple_of(8);
     }
     Ok(found)
 }
@@ -153,7 +161,10 @@ impl Trial {
         }
         let before: Vec<Id> = (1..).take(case.before).collect();
         for &id in &before {
-            sender.try_send(message(id)).expect("there is room");
+            match case.is_in_place {
+                true => drop(send_in_place(&mut sender, id)),
+                false => sender.try_send(message(id)).expect("there is room"),
+            }
         }
         assert_eq!(
             oracle(&file).as_ref(),
@@ -174,6 +185,7 @@ impl Trial {
             pipe,
             sleeper: RefCell::default(),
             before,
+            is_in_place: case.is_in_place,
             sent: RefCell::default(),
             got: RefCell::default(),
             is_stopped: Cell::new(false),
@@ -213,6 +225,14 @@ impl Trial {
     fn arm(&self, act: Act) -> Operation<'static> {
         let pipe = self.join();
         match act {
+            Act::Send(_) if self.is_in_place => {
+                let mut sender = self.take_sender();
+                Box::new(move || send_in_place(&mut sender, FIRST_OF_VICTIM))
+            }
+            Act::Recv(_) if self.is_in_place => {
+                let mut receiver = pipe.receiver().expect("nobody has it");
+                Box::new(move || recv_in_place(&mut receiver))
+            }
             Act::Send(count) => {
                 let mut sender = self.take_sender();
                 Box::new(move || send(&mut sender, count))
@@ -351,6 +371,32 @@ fn send(sender: &mut Sender<Bytes>, count: usize) -> u64 {
     match sender.try_send(message(FIRST_OF_VICTIM)) {
         Ok(()) => DONE,
         Err(TrySendError::Full(_)) => BLOCKED,
+        Err(_) => FAILED,
+    }
+}
+
+fn send_in_place(sender: &mut Sender<Bytes>, id: Id) -> u64 {
+    let bytes = message(id).0;
+    match sender.try_loan(bytes.len()) {
+        Ok(mut loan) => {
+            loan.write_at(0, &bytes);
+            done(loan.send())
+        }
+        Err(TrySendError::Full(())) => BLOCKED,
+        Err(_) => FAILED,
+    }
+}
+
+fn recv_in_place(receiver: &mut Receiver<Bytes>) -> u64 {
+    match receiver.try_recv_ref() {
+        Ok(message) => {
+            let id = id_of(&message.to_vec());
+            match message.is_in_place() && message.done().is_ok() {
+                true => id.map_or(FAILED, u64::from),
+                false => FAILED,
+            }
+        }
+        Err(TryRecvError::Empty) => BLOCKED,
         Err(_) => FAILED,
     }
 }
@@ -559,7 +605,12 @@ pub(super) fn all() -> Vec<OnPipe> {
         act,
         before,
         has_sleeper: false,
+        is_in_place: false,
         campaigns,
+    };
+    let in_place = |case: OnPipe| OnPipe {
+        is_in_place: true,
+        ..case
     };
     let with_sleeper = |case: OnPipe| OnPipe {
         has_sleeper: true,
@@ -580,6 +631,18 @@ pub(super) fn all() -> Vec<OnPipe> {
         case("recv-from-middle", Act::Recv(1), 4, KILL_AND_STOP),
         case("recv-from-empty", Act::Recv(1), 0, &[Campaign::Kill]),
         case("recv-three", Act::Recv(3), 5, ALL),
+        in_place(case("loan-into-empty", Act::Send(1), 0, ALL)),
+        in_place(case("loan-behind-one", Act::Send(1), 1, KILL_AND_STOP)),
+        in_place(case("loan-into-full", Act::Send(1), 2, KILL_AND_STOP)),
+        in_place(with_sleeper(case(
+            "loan-with-sleeper",
+            Act::Send(1),
+            0,
+            &[Campaign::Kill],
+        ))),
+        in_place(case("ref-of-last", Act::Recv(1), 1, ALL)),
+        in_place(case("ref-of-two", Act::Recv(1), 2, KILL_AND_STOP)),
+        in_place(case("ref-from-empty", Act::Recv(1), 0, &[Campaign::Kill])),
         case("take-sender", Act::TakeSender, 2, ALL),
         case("take-receiver", Act::TakeReceiver, 2, KILL_AND_STOP),
         case("redeem", Act::Redeem, 2, ALL),

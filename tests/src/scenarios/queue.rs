@@ -34,6 +34,11 @@ impl Conservation {
         self
     }
 
+    fn loans(mut self, count: usize) -> Self {
+        self.setting.loans = count;
+        self.memory(0)
+    }
+
     fn capacity(mut self, capacity: usize) -> Self {
         self.setting.capacity = capacity;
         self
@@ -123,6 +128,35 @@ pub(super) fn gets() -> Vec<Conservation> {
         on("peek-orphan", "ss", Peek, KILL).left_by(Get, 1).alone(),
         on("look", "ss", Look, KILL),
     ]
+}
+
+/// Messages that are written and read in place.
+pub(super) fn loans() -> Vec<Conservation> {
+    use Act::{Get, GetRef, GiveUpLoan, Peek, PutInPlace, Sweep};
+    let all = vec![
+        on("loan-into-empty", "", PutInPlace, ALL),
+        on("loan-into-virgin", "s", PutInPlace, KILL).passed(0),
+        on("loan-into-middle", "ws", PutInPlace, KILL_AND_STOP),
+        on("loan-without-memory", "ww", PutInPlace, KILL),
+        on("loan-into-full", "sssw", PutInPlace, KILL_AND_STOP),
+        on("loan-over-torn-loan", "s", PutInPlace, KILL).left_by(PutInPlace, 6),
+        on("loan-given-up", "s", GiveUpLoan, ALL),
+        on("ref-of-loan", "ws", GetRef, ALL),
+        on("ref-of-plain", "sw", GetRef, KILL),
+        on("ref-from-empty", "", GetRef, KILL),
+        on("ref-from-full", "wssw", GetRef, KILL),
+        on("ref-of-orphan", "wss", GetRef, KILL)
+            .left_by(GetRef, 2)
+            .alone(),
+        on("ref-past-torn-loan", "", GetRef, KILL).left_by(PutInPlace, 5),
+        on("get-of-loan", "ws", Get, KILL),
+        on("peek-of-loan", "ws", Peek, KILL),
+        on("sweep-torn-loan", "s", Sweep, ALL).left_by(PutInPlace, 2),
+        on("sweep-loan-torn-in-its-cell", "w", Sweep, KILL).left_by(PutInPlace, 6),
+        on("sweep-torn-ref", "ws", Sweep, ALL).left_by(GetRef, 2),
+        on("sweep-kept-ref", "ws", Sweep, ALL).left_by(GetRef, 4),
+    ];
+    all.into_iter().map(|case| case.loans(2)).collect()
 }
 
 /// Closing, and repairing what one victim left.

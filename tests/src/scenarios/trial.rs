@@ -9,7 +9,7 @@ use ipc_core::{Bytes, Namespace, Queue, QueueOptions, TryPutError};
 
 use super::act::Act;
 use super::aftermath::ids;
-use super::message::{Id, MOST_INLINE, message};
+use super::message::{Id, LOAN, MOST_INLINE, message};
 use super::oracle::{Layout, PARTICIPANTS, Seen};
 use crate::mapping::{Mapping, Shared};
 use crate::step::{Event, Operation, Snapshot, Victim, watchdog};
@@ -32,6 +32,8 @@ pub(super) struct Setting {
     pub(super) capacity: usize,
     /// Bytes for large messages; whole blocks.
     pub(super) memory: usize,
+    /// Blocks for messages that are written in place; then there is no other memory.
+    pub(super) loans: usize,
     /// Messages that have passed through it.
     pub(super) passed: usize,
     /// The messages in it, by their letters.
@@ -49,6 +51,7 @@ impl Setting {
         Self {
             capacity: 4,
             memory: 16 * 512,
+            loans: 0,
             passed: 9,
             contents,
             is_closed: false,
@@ -80,6 +83,7 @@ pub(super) struct Trial {
 pub(super) fn options(setting: &Setting, namespace: &Namespace) -> QueueOptions<Bytes> {
     Queue::options(setting.capacity)
         .memory(setting.memory)
+        .loans(setting.loans, LOAN)
         .inline_bytes(MOST_INLINE)
         .participants(PARTICIPANTS)
         .namespace(namespace)
@@ -105,7 +109,7 @@ impl Trial {
             others: RefCell::default(),
             before: Vec::new(),
             meanwhile: RefCell::default(),
-            layout: Layout::new(setting.capacity, setting.memory),
+            layout: Layout::new(&setting),
             setting,
             file,
             namespace,
@@ -207,7 +211,7 @@ impl Trial {
         let all = contents
             .chain(left)
             .chain(others)
-            .chain([(FIRST_OF_OTHERS, 'l')]);
+            .chain([(FIRST_OF_OTHERS, 'l'), (FIRST_OF_OTHERS, 'w')]);
         all.map(|(id, letter)| message(id, letter)).collect()
     }
 
@@ -243,6 +247,17 @@ impl Trial {
     }
 }
 
+/// Puts a message that is written in place.
+pub(super) fn put_in_place(queue: &Queue<Bytes>, message: &Bytes) -> Result<(), TryPutError<()>> {
+    let mut loan = queue.try_loan(message.0.len())?;
+    loan.write_at(0, &message.0);
+    loan.try_put().map_err(|e| match e {
+        TryPutError::Full(_) => TryPutError::Full(()),
+        TryPutError::Closed(_) => TryPutError::Closed(()),
+        other => panic!("{other}"),
+    })
+}
+
 fn fill(setting: &Setting, queue: &Queue<Bytes>) {
     for n in 0..setting.passed {
         let letter = if n % 2 == 1 && setting.memory > 0 {
@@ -256,6 +271,9 @@ fn fill(setting: &Setting, queue: &Queue<Bytes>) {
         queue.try_get().expect("it is not empty");
     }
     for (id, letter) in (1..).zip(setting.contents.chars()) {
-        queue.try_put(message(id, letter)).expect("it has room");
+        match letter {
+            'w' => put_in_place(queue, &message(id, letter)).expect("it has room"),
+            _ => queue.try_put(message(id, letter)).expect("it has room"),
+        }
     }
 }

@@ -35,11 +35,11 @@ impl Jobs {
     #[cold]
     fn finish_large(&self, lease: &Lease) -> Result<Result<(), Lost>, Damage> {
         let record = self.table.record(lease.index)?;
-        let contents = Contents::of(record.payload(), record.length(), self.ring.slab());
+        let contents = Contents::of(record.payload(), record.length(), self.ring.slab(), None);
         // Others write there only once the lease is lost, which the exchange finds out.
         let owned = contents.map(|contents| match contents {
             Contents::Large(slab, chain) => slab.owned_by(lease.meta.owner_bits(), chain),
-            Contents::Inline(_) => None,
+            Contents::Inline(_) | Contents::Lent(..) => None,
         });
         let ended = self.end(lease, lease.meta.left(State::Free))?;
         if ended.is_err() {

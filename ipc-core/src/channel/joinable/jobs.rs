@@ -58,10 +58,12 @@ pub(super) fn place(
 
 /// Builds both over an object's memory.
 pub(crate) fn build(region: &Arc<Region>, facts: &Facts) -> Result<Arc<Jobs>, Damage> {
-    let words = &facts.geometry;
-    let geometry = Geometry::from_words(words, &queue::geometry::CELLS)?;
-    let terms = Terms::from_words([words[5], words[6], words[7]])?;
-    let ring = queue::container::build(region, facts)?;
+    // Where other queues say what they lend, the terms are.
+    let [capacity, inline, block, blocks, notes, terms @ ..] = facts.geometry;
+    let of_ring = [capacity, inline, block, blocks, notes, 0, 0, 0];
+    let geometry = Geometry::from_words(&of_ring, &queue::geometry::CELLS)?;
+    let terms = Terms::from_words(terms)?;
+    let ring = Ring::over(region, geometry, facts.participants).map(Arc::new)?;
     Jobs::over(region, ring, geometry, facts.participants, terms).map(Arc::new)
 }
 

@@ -278,12 +278,13 @@ impl Jobs {
     ) -> Result<(Result<(), DecodeError>, bool), Damage> {
         let record = draft.record;
         self.table.witnesses.read(draft.index as usize);
-        match Contents::of(record.payload(), record.length(), self.ring.slab())? {
+        match Contents::of(record.payload(), record.length(), self.ring.slab(), None)? {
             Contents::Inline(length) => {
                 let bytes = SharedBytes::new(record.payload(), length);
                 let bytes = bytes.ok_or(Damage("a job is longer than its record"))?;
                 Ok((receive(Received::Shared(bytes)), false))
             }
+            Contents::Lent(..) => Err(Damage("a job is in memory that was lent")),
             Contents::Large(slab, chain) => {
                 let owned = slab.take_over(me, chain)?; // I4
                 let mut bytes = buffer();

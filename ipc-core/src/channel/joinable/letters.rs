@@ -36,7 +36,7 @@ impl Jobs {
             return Ok(None);
         }
         let mut bytes = Vec::new();
-        let copied = Contents::of(record.payload(), record.length(), self.ring.slab())
+        let copied = Contents::of(record.payload(), record.length(), self.ring.slab(), None)
             .and_then(|contents| contents.peek(record.payload(), &mut bytes));
         let letter = Copied {
             position: record.position().load(Relaxed),

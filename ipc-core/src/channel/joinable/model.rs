@@ -55,6 +55,7 @@ fn world(capacity: usize, terms: Terms) -> Arc<World> {
             blocks: 0,
         },
         notes: 1,
+        loans: slab::Geometry::NONE,
     };
     let dead = Arc::new(AtomicU64::new(0));
     let (jobs, participants) = Jobs::on_heap(geometry, terms, 4, Arc::clone(&dead));

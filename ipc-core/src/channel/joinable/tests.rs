@@ -42,6 +42,7 @@ fn world(leases: usize, max_attempts: u32, lease_ns: u64) -> World {
             blocks: 6,
         },
         notes: 1,
+        loans: slab::Geometry::NONE,
     };
     let terms = Terms {
         leases,

@@ -130,7 +130,7 @@ impl Pile {
                 copy::out_of_shared(cell.payload(), length, out);
                 Ok(None)
             }
-            Contents::Large(slab, chain) => {
+            Contents::Large(slab, chain) | Contents::Lent(slab, chain) => {
                 let owned = slab.take_over(me, chain)?;
                 slab.load(&owned, chain.length, out);
                 Ok(Some(owned))

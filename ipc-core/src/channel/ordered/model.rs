@@ -39,6 +39,7 @@ fn world(capacity: usize, blocks: usize) -> Arc<World> {
             blocks,
         },
         notes: 1,
+        loans: slab::Geometry::NONE,
     };
     let dead = Arc::new(AtomicU64::new(0));
     let (pile, participants) =

@@ -176,7 +176,7 @@ impl Pile {
     }
 
     pub(super) fn contents(&self, cell: Cell<'_>) -> Result<Contents<'_>, Damage> {
-        Contents::of(cell.payload(), cell.length(), self.slab.as_ref())
+        Contents::of(cell.payload(), cell.length(), self.slab.as_ref(), None)
     }
 
     /// Gives up a claimed cell, with whatever is in it.

@@ -45,6 +45,7 @@ fn world(discipline: Discipline, capacity: usize, blocks: usize) -> World {
         inline_bytes: 48,
         slab,
         notes: 1,
+        loans: slab::Geometry::NONE,
     };
     let dead = Arc::new(AtomicU64::new(0));
     let (pile, participants) = Pile::on_heap(discipline, geometry, 4, Arc::clone(&dead));
@@ -322,6 +323,7 @@ fn the_parts_lie_where_the_description_of_the_format_says() {
         inline_bytes: 224,
         slab: slab::Geometry::of(1 << 20).unwrap(),
         notes: 64,
+        loans: slab::Geometry::NONE,
     };
     let (at, end) = super::geometry::plan(geometry, 128).unwrap();
     assert_eq!([at.head, at.gate, at.counts], [8576, 8704, 8832]);

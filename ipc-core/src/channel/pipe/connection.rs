@@ -41,8 +41,8 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Connection<T> {
-    sender: Sender<T>,
-    receiver: Receiver<T>,
+    pub(super) sender: Sender<T>,
+    pub(super) receiver: Receiver<T>,
 }
 
 impl<T: Message> Connection<T> {

@@ -30,6 +30,9 @@ use crate::{
 /// How often to look again at an end that others take and close meanwhile.
 const RACES: u32 = 8;
 
+/// No process's epoch, nor 0, which a forked child finds that has not asked for its own.
+const NEVER: u32 = u32::MAX;
+
 /// Which end of which lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Place {
@@ -57,9 +60,13 @@ pub(super) struct End {
     mine: Ctl,
     /// The epoch of the process that took it.
     epoch: u32,
-    /// That epoch, or 0 once it is offered.
+    /// Where this process's epoch stands: one load, on a path that makes few.
+    now: &'static AtomicU32,
+    /// The epoch in which it may be used, or [`NEVER`] while it is offered.
     ready_in: AtomicU32,
     patience: Patience,
+    /// Heavy fences that its sleeps have taken.
+    heavy: AtomicU32,
     pub(super) strategy: WaitStrategy,
 }
 
@@ -102,8 +109,10 @@ impl End {
             me,
             mine,
             epoch,
+            now: fork::epoch_word(),
             ready_in: AtomicU32::new(epoch),
             patience: Patience::new(),
+            heavy: AtomicU32::new(0),
             strategy,
         })
     }
@@ -125,7 +134,7 @@ impl End {
     /// Whether the end is this process's, as far as it knows.
     #[inline(always)]
     pub(super) fn is_ready(&self) -> bool {
-        Process::this().is_epoch(self.ready_in.load(Ordering::Relaxed))
+        self.now.load(Ordering::Relaxed) == self.ready_in.load(Ordering::Relaxed)
     }
 
     fn is_of_this_process(&self) -> bool {
@@ -168,7 +177,7 @@ impl End {
             if !self.lane().role(self.place.side).offer(self.mine) {
                 return Err("this end of the pipe is no longer this process's");
             }
-            self.ready_in.store(0, Ordering::Relaxed);
+            self.ready_in.store(NEVER, Ordering::Relaxed);
         }
         Ok(EndTicket {
             object: self.member.object.ticket(),
@@ -202,6 +211,12 @@ impl End {
         self.member.remember(damage)
     }
 
+    /// Spins for a short time, if that is how this end waits, until `is_there`. Whether it is.
+    #[inline]
+    pub(super) fn spin(&self, is_there: impl Fn() -> bool) -> bool {
+        self.patience.spin(self.strategy, is_there)
+    }
+
     /// Calls `attempt`, sleeping in between, until it returns something. `Ok(None)` once the deadline has passed.
     #[cold]
     pub(super) fn wait<R>(
@@ -218,7 +233,7 @@ impl End {
             notes: Notes::Table(&self.core.notes, self.me),
         };
         let side = self.place.side;
-        let attempt = || self.lane().attempt(side, || attempt().map(Ok));
+        let attempt = || self.lane().attempt(side, &self.heavy, || attempt().map(Ok));
         let look = || match self.member.object.look() {
             Ok(_) => self.member.check_whole().err().map(Err),
             Err(e) => Some(Err(Box::new(e))),

@@ -96,6 +96,54 @@ pub(super) const fn framed(length: usize) -> u64 {
     (UNIT + length.next_multiple_of(UNIT)) as u64
 }
 
+/// Set in the head of a frame whose message does not begin right behind it: so that it lies in one piece, and on a boundary.
+const PADDED: u64 = 1 << 63;
+/// On what messages begin that are written in place, in bytes.
+const PIECE_ALIGN: u64 = 64;
+const LENGTH: u64 = (1 << 32) - 1;
+
+/// The head of a frame: the message's length, or `1 | padding / 8:31 | length:32`.
+#[inline]
+pub(super) const fn head_of(padding: u64, length: usize) -> u64 {
+    match padding {
+        0 => length as u64,
+        _ => PADDED | (padding / UNIT as u64) << 32 | length as u64,
+    }
+}
+
+/// Bytes between the head and the message, and bytes of the message; `None` where the message follows its head.
+#[inline]
+pub(super) const fn padded(head: u64) -> Option<(u64, u64)> {
+    if head & PADDED == 0 {
+        return None;
+    }
+    Some(((head & !PADDED) >> 32 << 3, head & LENGTH))
+}
+
+impl Geometry {
+    /// The longest message that always finds room in one piece once all others are gone, wherever the next frame begins.
+    pub(super) fn most_in_one_piece(self) -> usize {
+        self.capacity / 2
+    }
+
+    /// Bytes between the head of a frame at `position` and its message, for one that is to lie in one piece.
+    ///
+    /// A message of up to half a ring fits: if it does so behind the frame's head, with less than [`PIECE_ALIGN`] before it; else the
+    /// head lies in the second half, and the first is long enough.
+    pub(super) fn padding(self, position: u64, length: usize) -> u64 {
+        let capacity = self.capacity as u64;
+        let behind = position.wrapping_add(UNIT as u64);
+        let gap_to = |boundary: u64| boundary.wrapping_sub(behind) & (boundary - 1);
+        let gap = gap_to(PIECE_ALIGN.min(capacity / 2));
+        let begin = behind.wrapping_add(gap) & (capacity - 1);
+        if begin + length as u64 <= capacity {
+            gap
+        } else {
+            gap_to(capacity)
+        }
+    }
+}
+
 /// Where the parts lie.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Offsets {
@@ -166,5 +214,35 @@ impl Offsets {
 
     pub(super) fn note_count(geometry: Geometry) -> usize {
         geometry.notes()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_ring_fits_in_one_piece_wherever_the_frame_begins() {
+        for capacity in [16, 32, 64, 128, 256, 4096] {
+            let geometry = Geometry {
+                lanes: 1,
+                capacity,
+                fixed: None,
+                is_asymmetric: true,
+            };
+            for position in (0..3 * capacity as u64).step_by(UNIT) {
+                for length in (0..=capacity / 2).step_by(if capacity > 256 { 61 } else { 1 }) {
+                    let padding = geometry.padding(position, length);
+                    let begin = (position + UNIT as u64 + padding) as usize % capacity;
+                    let end = begin + length.next_multiple_of(UNIT);
+                    assert!(end <= capacity, "{length} at {position} of {capacity}");
+                    assert!(framed(length) + padding <= capacity as u64);
+                    assert!(begin.is_multiple_of(64.min(capacity / 2)));
+                    let head = head_of(padding, length);
+                    let (gap, long) = padded(head).unwrap_or((0, head));
+                    assert_eq!((gap, long), (padding, length as u64));
+                }
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! ```text
 //!   0          128             256                           384                 384 + capacity
 //!   ┌──────────┬───────────────┬─────────────────────────────┬───────────────────┐
-//!   │ tail     │ head·read_to  │ gate: writer·reader·sleepers│ frames            │
+//!   │ tail     │ head·read_to  │ gate: who, sleepers, fencing│ frames            │
 //!   └──────────┴───────────────┴─────────────────────────────┴───────────────────┘
 //!     writer     reader          who takes, closes or sleeps   writer → reader
 //!
@@ -15,6 +15,9 @@
 //!           ┌────────┬─────────────────────────────┐
 //!           │ length │ message                     │   without `length` where all messages have the same
 //!           └────────┴─────────────────────────────┘
+//!           ┌────────┬─────────┬───────────────────┐
+//!           │ head   │ padding │ message           │   of a message that was written in place: it begins on a multiple of 64
+//!           └────────┴─────────┴───────────────────┘   and does not go round the end
 //! ```
 //!
 //! `tail` and `head` count bytes since creation; byte `n` lies at `n & (capacity - 1)`, so that a frame may begin at the end
@@ -39,6 +42,7 @@
 //! * O5. Publishing is a plain store, and nothing orders it before the look for sleepers but a *light fence*, which costs nothing: the
 //!   sleeper announces itself, calls a *heavy fence*, and looks again ([`crate::os::membarrier`]). If the heavy fence comes
 //!   between their store and their look, it is as W1 of `object/wait` says; if it comes before or after both, no fence is needed.
+//!   Who sleeps often has the other side fence instead ([`super::fencing`]).
 //!   Where the creator could not have this, publishers fence. In a process that cannot have it in a pipe where others do,
 //!   both: it fences when it publishes, and it only naps.
 //! * O6. An end's word exchange(Release) → load(Acquire) → `Dead::still`: what a later participant of the slot took is not closed for
@@ -50,15 +54,18 @@
 //! |---|---|---|
 //! | writing a frame | bytes behind `tail` | nobody sees them; the next writer writes over them |
 //! | after `tail`, before waking | messages, and a sleeper | its sweep wakes all |
-//! | reading a frame | the frame | the next reader, who comes by name, reads it again |
+//! | with a loan, not sent | bytes behind `tail` | as above |
+//! | reading a frame, also in place | the frame | the next reader, who comes by name, reads it again |
 //! | after `head`, before waking | room, and a sleeper | its sweep wakes all |
 //! | holding or offering an end | that word | its sweep: CLOSED, which the peer sees as end of file or broken pipe |
 
 #![expect(unsafe_code, reason = "implements Shared")]
 
+use core::sync::atomic::AtomicU32 as LocalU32;
 use std::sync::Arc;
 
 use super::{
+    fencing::Fencing,
     geometry::{Geometry, LaneOffsets},
     role::Role,
 };
@@ -79,11 +86,16 @@ pub(crate) struct Gate {
     pub(super) items: WaitWord,
     /// The writer sleeps here.
     pub(super) space: WaitWord,
+    /// Who fences for the sleeping reader.
+    pub(super) items_fencing: Fencing,
+    /// Who fences for the sleeping writer.
+    pub(super) space_fencing: Fencing,
 }
 
 #[cfg(not(loom))]
-const _: () =
-    assert!(core::mem::offset_of!(Gate, space) == 52 && size_of::<CacheLine<Gate>>() == 128);
+const _: () = assert!(
+    core::mem::offset_of!(Gate, space_fencing) == 60 && size_of::<CacheLine<Gate>>() == 128
+);
 
 // SAFETY: atomics only, and no padding (the assertion above).
 unsafe impl Shared for Gate {
@@ -93,6 +105,8 @@ unsafe impl Shared for Gate {
             reader: Role::zeroed(),
             items: WaitWord::zeroed(),
             space: WaitWord::zeroed(),
+            items_fencing: Fencing::zeroed(),
+            space_fencing: Fencing::zeroed(),
         }
     }
 }
@@ -155,26 +169,40 @@ impl Lane {
         }
     }
 
+    fn fencing(&self, side: Side) -> &Fencing {
+        match side {
+            Side::Writer => &self.gate().space_fencing,
+            Side::Reader => &self.gate().items_fencing,
+        }
+    }
+
     /// Wakes both sides.
     pub(super) fn wake_all(&self) {
         self.gate().items.wake_all();
         self.gate().space.wake_all();
     }
 
-    /// One try of a side that waits. Once it has announced that it sleeps, it looks again behind a heavy fence (O5).
+    /// One try of a side that waits, and has had to do with `heavy` heavy fences so far. Once it has announced that it sleeps, it looks
+    /// again behind one, unless the other side fences (O5).
     pub(super) fn attempt<R>(
         &self,
         side: Side,
+        heavy: &LocalU32,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Attempt<'_, R> {
-        let word = self.word(side);
-        if let Some(done) = attempt() {
-            return Attempt::Done(done);
+        let (word, fencing) = (self.word(side), self.fencing(side));
+        // Not announced, or woken already: it does not sleep before it tries again.
+        let is_awake = !word.has_sleepers();
+        let mut is_certain = !self.geometry.is_asymmetric || fencing.is_settled(); // O5
+        if is_awake || !is_certain {
+            if let Some(done) = attempt() {
+                return Attempt::Done(done);
+            }
+            if is_awake {
+                return Attempt::Blocked(word);
+            }
+            is_certain = fencing.settle(&self.meeting, heavy); // O5
         }
-        if !word.has_sleepers() {
-            return Attempt::Blocked(word); // not announced, or woken already: it does not sleep before it tries again
-        }
-        let is_certain = !self.geometry.is_asymmetric || self.meeting.heavy_fence(); // O5
         match attempt() {
             Some(done) => Attempt::Done(done),
             None if is_certain => Attempt::Blocked(word),
@@ -205,8 +233,9 @@ impl Lane {
                 let word = self
                     .words
                     .get((at as usize & (self.geometry.capacity - 1)) / 8);
-                let length = word.map_or(0, |word| word.load(Relaxed));
-                super::geometry::framed(length.min(used) as usize)
+                let head = word.map_or(0, |word| word.load(Relaxed));
+                let (padding, length) = super::geometry::padded(head).unwrap_or((0, head));
+                padding + super::geometry::framed(length.min(used) as usize)
             }
         };
         let (mut at, mut count) = (0, 0);

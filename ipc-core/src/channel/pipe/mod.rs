@@ -1,15 +1,17 @@
 //! Pipes: two ends, each with one process at a time, and nothing but stores and loads between them.
 //!
-//! Read in this order: `lane` (the memory, the invariants, the orderings), `role` (who has an end), `writer` and `reader` (the
-//! algorithm, which never waits), `core` (repair), `end` (an end in a process: waiting, handing on, closing), `sender`, `receiver`,
-//! `connection`, `stream` and this file (the public face), `travel` (from process to process), `options`, `errors`.
+//! Read in this order: `lane` (the memory, the invariants, the orderings), `role` (who has an end), `fencing` (who fences), `writer` and
+//! `reader` (the algorithm, which never waits), `core` (repair), `end` (an end in a process: waiting, handing on, closing), `sender`, `receiver`,
+//! `connection`, `stream`, `loan` and this file (the public face), `travel` (from process to process), `options`, `errors`.
 
 mod connection;
 mod core;
 mod end;
 mod errors;
+mod fencing;
 mod geometry;
 mod lane;
+mod loan;
 pub(crate) mod options;
 mod reader;
 mod receiver;
@@ -20,6 +22,10 @@ mod stream;
 mod travel;
 mod writer;
 
+#[cfg(all(test, loom))]
+mod loan_model;
+#[cfg(all(test, not(loom)))]
+mod loan_tests;
 #[cfg(all(test, loom))]
 mod model;
 #[cfg(any(test, loom))]
@@ -82,7 +88,8 @@ pub fn simplex<T: Message>() -> Result<(Receiver<T>, Sender<T>)> {
 /// | killed | the other end sees |
 /// |---|---|
 /// | in a send | the message is there whole, or was never there; then the end of file |
-/// | in a receive, before it took the message | sends fail with `BrokenPipe`; who takes the end next gets the message |
+/// | with a [loan](Sender::loan) that is not sent | its message was never there; its room is free |
+/// | in a receive, before it took the message, or reading [in place](Receiver::recv_ref) | sends fail with `BrokenPipe`; who takes the end next gets the message |
 /// | after that | the message is gone |
 /// | while it slept | as if it had closed its end |
 /// | with an end that it had sent on and nobody had taken | that end is closed |
@@ -94,7 +101,7 @@ pub fn simplex<T: Message>() -> Result<(Receiver<T>, Sender<T>)> {
 /// # Speed
 ///
 /// A send or receive that succeeds at once makes no system call and no read-modify-write, unless the other end sleeps. Ends that go to
-/// sleep pay for that with a system call (`membarrier`).
+/// sleep pay for that with a system call (`membarrier`), until they have done so some times: then the other end fences for them.
 ///
 /// # Example
 ///

@@ -3,11 +3,13 @@
 //! As in the queue's models, a dead participant is one that stops at a chosen step, after which the oracle that stands for its
 //! lock byte says so.
 
+use core::sync::atomic::Ordering::SeqCst;
 use std::sync::Arc;
 
 use loom::thread;
 
 use super::{
+    fencing::OFTEN,
     lane::Side,
     on_heap::{World, geometry, owner},
     reader::{Reader, RecvRefusal},
@@ -42,7 +44,7 @@ impl World {
         };
         let mut attempt = attempt;
         asleep(lane.word(Side::Reader), || {
-            lane.attempt(Side::Reader, &mut attempt)
+            lane.attempt(Side::Reader, &self.slept, &mut attempt)
         })
     }
 
@@ -54,7 +56,7 @@ impl World {
         };
         let mut attempt = attempt;
         asleep(lane.word(Side::Writer), || {
-            lane.attempt(Side::Writer, &mut attempt)
+            lane.attempt(Side::Writer, &self.slept, &mut attempt)
         })
     }
 }
@@ -150,6 +152,44 @@ fn a_fence_for_each_publication_does_without_the_kernels() {
         let (_, mut reader) = w.reader(1).unwrap();
         let t = thread::spawn(move || writer.send_for_model(7).unwrap());
         assert_eq!(w.recv_asleep(&mut reader), Ok(7));
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn no_wake_is_lost_by_who_has_the_other_side_fence() {
+    for side in [Side::Reader, Side::Writer] {
+        explore(2, move || {
+            let w = world(true);
+            let (_, mut writer) = w.writer(0).unwrap();
+            let (_, mut reader) = w.reader(1).unwrap();
+            w.slept.store(OFTEN, SeqCst); // so that the first sleep asks for it
+            if side == Side::Reader {
+                let t =
+                    thread::spawn(move || (1..=2).for_each(|i| writer.send_for_model(i).unwrap()));
+                (1..=2).for_each(|i| assert_eq!(w.recv_asleep(&mut reader), Ok(i)));
+                t.join().unwrap();
+            } else {
+                (1..=2).for_each(|i| writer.send_for_model(i).unwrap());
+                let t = thread::spawn(move || {
+                    (1..=2).for_each(|i| assert_eq!(reader.recv_for_model(), Ok(i)));
+                });
+                (3..=4).for_each(|i| assert_eq!(w.send_asleep(&mut writer, i), Ok(())));
+                t.join().unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn no_wake_is_lost_when_the_other_side_stops_fencing() {
+    explore(3, || {
+        let w = world(true);
+        let (_, mut writer) = w.writer(0).unwrap();
+        let (_, mut reader) = w.reader(1).unwrap();
+        writer.fence_once_for_model();
+        let t = thread::spawn(move || (1..=2).for_each(|i| writer.send_for_model(i).unwrap()));
+        (1..=2).for_each(|i| assert_eq!(w.recv_asleep(&mut reader), Ok(i)));
         t.join().unwrap();
     });
 }

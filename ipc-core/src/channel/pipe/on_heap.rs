@@ -1,16 +1,19 @@
 //! A pipe of one direction in private memory, for tests and models.
 
+#[cfg(loom)]
+use core::sync::atomic::AtomicU32;
 use std::sync::Arc;
 
 use super::{
     core::PipeCore,
     geometry::{self, Geometry},
     lane::{Lane, Side},
-    reader::{Reader, RecvRefusal},
+    reader::{Frame, Reader, RecvRefusal},
     role::Ctl,
     writer::{SendRefusal, Writer},
 };
 use crate::{
+    error::Damage,
     message::Received,
     object::{
         lifetime,
@@ -26,6 +29,9 @@ pub(super) struct World {
     pub(super) participants: Participants,
     /// A bit of it kills one.
     pub(super) dead: Arc<AtomicU64>,
+    /// How often somebody slept before.
+    #[cfg(loom)]
+    pub(super) slept: AtomicU32,
 }
 
 pub(super) fn owner(slot: u32) -> Owner {
@@ -60,6 +66,8 @@ impl World {
             core: Arc::new(core),
             participants: everybody,
             dead,
+            #[cfg(loom)]
+            slept: AtomicU32::new(0),
         })
     }
 
@@ -95,6 +103,14 @@ impl World {
         self.lane().wake_all();
     }
 
+    /// A participant dies, is swept, and its slot taken by another.
+    #[cfg(not(loom))]
+    pub(super) fn die_and_sweep(&self, slot: u32) {
+        self.dead.fetch_or(1 << slot, crate::prim::Relaxed);
+        assert_eq!(self.sweep(), 1);
+        self.dead.fetch_and(!(1 << slot), crate::prim::Relaxed);
+    }
+
     pub(super) fn sweep(&self) -> u32 {
         self.participants.sweep(&*self.core).unwrap()
     }
@@ -107,13 +123,27 @@ impl Writer {
         self.publish();
         Ok(())
     }
+
+    /// Fences for a sleeping reader, and will not do so any more after the next publication.
+    #[cfg(loom)]
+    pub(super) fn fence_once_for_model(&mut self) {
+        let (near, idle) = (&self.near, &mut self.idle);
+        near.gate().items_fencing.fence_for_model(idle);
+    }
 }
 
 impl Reader {
+    pub(super) fn received(&self, frame: Frame) -> Result<Received<'_>, Damage> {
+        match self.message(frame) {
+            Some(message) => Ok(Received::Shared(message)),
+            None => self.gather(frame).map(Received::Owned),
+        }
+    }
+
     /// A receive as a receiver of numbers does it.
     pub(super) fn recv_for_model(&mut self) -> Result<u64, RecvRefusal> {
         let frame = self.next_bare(self.head(), 8)?;
-        let value = number(self.message(&frame)?);
+        let value = number(self.received(frame)?);
         self.give_back(frame.end);
         Ok(value)
     }

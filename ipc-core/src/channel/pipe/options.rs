@@ -73,6 +73,7 @@ impl<T: Message> PipeOptions<T> {
     /// Bytes in flight in each direction, up to 2 GiB, all of it memory in use. Rounded up to a power of two. A message takes its encoded
     /// length, rounded up to a multiple of 8, and 8 more; of [`Plain`](crate::Plain) types, no more. A longer one than all of
     /// the capacity is refused ([`SendError::TooLarge`](crate::SendError::TooLarge)); [`Write`](std::io::Write) splits it.
+    /// [Loans](crate::Sender::loan) may be half as long as the capacity.
     /// Default: 64 KiB, or as much as two messages of a [`Plain`](crate::Plain) type need.
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = Some(bytes);
@@ -205,6 +206,11 @@ impl<T: Message> PipeOptions<T> {
             wait: self.making.wait,
             _message: PhantomData,
         })
+    }
+
+    /// Whether a pipe can be made so, but for space and permission.
+    pub(in crate::channel) fn check(&self) -> Result<()> {
+        self.geometry().map(drop)
     }
 
     fn geometry(&self) -> Result<Geometry> {

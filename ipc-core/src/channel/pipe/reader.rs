@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::{
-    geometry::{UNIT, bare_frame, framed},
+    geometry::{UNIT, bare_frame, framed, padded},
     lane::{Lane, Near},
     role::State,
 };
 use crate::{
     error::Damage,
-    message::{Received, SharedBytes},
+    message::SharedBytes,
     os::copy,
-    prim::{self, Acquire, Relaxed, Release},
+    prim::{self, Acquire, AtomicU64, Relaxed, Release},
 };
 
 /// Why there is no message.
@@ -32,12 +32,39 @@ impl From<Damage> for RecvRefusal {
 /// A frame that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
+    /// Where it begins.
+    start: u64,
     /// Where its message begins.
     pub(super) message: u64,
     /// Bytes of its message.
     pub(super) length: usize,
     /// Where the next one begins.
     pub(super) end: u64,
+}
+
+/// Some frames that were published, all of one length, whose messages fill them.
+#[derive(Debug)]
+pub(super) struct Run<'a> {
+    pub(super) words: &'a [AtomicU64],
+    pub(super) count: usize,
+}
+
+/// A frame whose head is no length of what may lie behind it, so it has padding, or lies.
+#[cold]
+#[inline(never)]
+fn padded_frame(from: u64, head: u64, most: u64) -> Result<Frame, Damage> {
+    let long = Damage("a message is longer than what was sent");
+    let (padding, length) = padded(head).ok_or(long)?;
+    if padding + length > most {
+        return Err(long);
+    }
+    let message = from.wrapping_add(UNIT as u64 + padding);
+    Ok(Frame {
+        start: from,
+        message,
+        length: length as usize,
+        end: message.wrapping_add(length.next_multiple_of(UNIT as u64)),
+    })
 }
 
 /// Reads frames. There is one for a lane, as only who holds the reader's end makes it.
@@ -55,6 +82,8 @@ pub(super) struct Reader {
     mask: usize,
     /// Whether light fences do not reach (O5).
     must_fence: bool,
+    /// Frames given back in a row for which this fenced in vain.
+    idle: u32,
 }
 
 impl Reader {
@@ -73,6 +102,7 @@ impl Reader {
             part: 0,
             mask: lane.geometry.capacity - 1,
             must_fence,
+            idle: 0,
         };
         reader.look()?;
         // What was read of an earlier frame lies before `head`, and a frame is no longer than the ring.
@@ -106,10 +136,28 @@ impl Reader {
             }
         }
         Ok(Frame {
+            start: from,
             message: from,
             length,
             end: from.wrapping_add(size),
         })
+    }
+
+    /// The messages of some frames from `from` on, as [`Self::next_bare`] finds them, that are known to be there and lie one behind the
+    /// other: up to `most` of them, each so long, a multiple of [`UNIT`].
+    #[inline]
+    pub(super) fn run(&self, from: u64, length: usize, most: usize) -> Run<'_> {
+        let at = self.index(from);
+        let words = self.near.words.get(at..).unwrap_or_default();
+        let known = self.tail.wrapping_sub(from) as usize;
+        let count = (known.min(words.len() * UNIT) / length).min(most);
+        for nth in 0..count {
+            self.lane.witnesses.read(at + nth * length / UNIT);
+        }
+        Run {
+            words: &words[..count * length / UNIT],
+            count,
+        }
     }
 
     /// As [`Self::next_bare`], where each frame says how long its message is.
@@ -122,10 +170,11 @@ impl Reader {
         // Both are multiples of 8 and differ (I1), so a message that fits does so with what fills its last unit.
         let most = self.tail.wrapping_sub(from) - UNIT as u64;
         if length > most {
-            return Err(Damage("a message is longer than what was sent").into());
+            return Ok(padded_frame(from, length, most)?);
         }
         let length = length as usize;
         Ok(Frame {
+            start: from,
             message: from.wrapping_add(UNIT as u64),
             length,
             end: from.wrapping_add(framed(length)),
@@ -151,6 +200,12 @@ impl Reader {
         }
     }
 
+    /// Whether something was probably published behind what is known.
+    #[inline(always)]
+    pub(super) fn may_have_message(&self) -> bool {
+        self.near.tail.0.load(Relaxed) != self.tail
+    }
+
     fn look(&mut self) -> Result<(), Damage> {
         let tail = self.near.tail.0.load(Acquire); // O1
         // It only grows, up to a capacity ahead of what was read (I1).
@@ -170,31 +225,34 @@ impl Reader {
         (position as usize & self.mask) / UNIT
     }
 
-    /// The message in the frame at [`Self::head`] or behind it, or what is left of it.
+    /// The message in the frame at [`Self::head`] or behind it; `None` if it has to be [gathered](Self::gather).
     #[inline(always)]
-    pub(super) fn message(&self, frame: &Frame) -> Result<Received<'_>, Damage> {
+    pub(super) fn message(&self, frame: Frame) -> Option<SharedBytes<'_>> {
         let at = self.index(frame.message);
         self.lane.witnesses.read(at);
         let words = self.near.words.get(at..).unwrap_or_default();
-        match SharedBytes::new(words, frame.length) {
-            Some(bytes) if self.part == 0 => Ok(Received::Shared(bytes)),
-            _ => self.gather(frame).map(Received::Owned),
-        }
+        SharedBytes::new(words, frame.length).filter(|_| self.part == 0)
     }
 
-    /// A message that goes round the end, or was read in part.
-    #[cold]
-    #[inline(never)]
-    fn gather(&self, frame: &Frame) -> Result<Vec<u8>, Damage> {
-        let read = self.read_of(frame)?;
+    /// The words of the message in the frame at [`Self::head`], if it lies in one piece and none of it was read.
+    pub(super) fn in_one_piece(&self, frame: &Frame) -> Option<&[AtomicU64]> {
+        let at = self.index(frame.message);
+        self.lane.witnesses.read(at);
+        let words = self.near.words.get(at..)?;
+        (self.part == 0 && frame.length <= words.len() * UNIT).then_some(words)
+    }
+
+    /// A message that goes round the end, or what is left of one that was read in part.
+    pub(super) fn gather(&self, frame: Frame) -> Result<Vec<u8>, Damage> {
+        let read = self.read_of(&frame)?;
         let mut bytes = vec![0; frame.length - read];
-        self.copy_out(frame, read, &mut bytes);
+        self.copy_out(&frame, read, &mut bytes);
         Ok(bytes)
     }
 
     /// How much of the message in the frame was read as a part of a stream.
     pub(super) fn read_of(&self, frame: &Frame) -> Result<usize, Damage> {
-        let is_first = frame.message.wrapping_sub(self.head) == UNIT as u64;
+        let is_first = frame.start == self.head;
         match self.part {
             part if part <= frame.length => Ok(if is_first { part } else { 0 }),
             _ if is_first => Err(Damage("more of a message was read than there is")),
@@ -228,12 +286,16 @@ impl Reader {
         self.head = end;
         self.part = 0;
         self.near.head.0[0].store(end, Release); // O2
-        if self.must_fence {
-            prim::full_fence(); // O5
-        } else {
-            self.lane.meeting.light_fence(); // O5
+        self.lane.meeting.light_fence(); // O5
+        let gate = self.near.gate();
+        if self.must_fence || gate.space_fencing.is_asked_for() {
+            prim::full_fence(); // O5, F1
+            if !gate.space.has_sleepers() {
+                return gate.space_fencing.note_idle(&mut self.idle);
+            }
+            self.idle = 0;
         }
-        self.near.gate().space.wake_of_claim(u32::MAX);
+        gate.space.wake_of_claim(u32::MAX);
     }
 
     /// Remembers, also for the next reader, that so much of the message in the oldest frame was read.

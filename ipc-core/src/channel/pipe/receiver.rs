@@ -46,12 +46,18 @@ impl<T: Message> Receiver<T> {
     pub fn recv(&mut self) -> Result<T, RecvError> {
         // Received where it is returned from: a value that comes through several layers is copied by each.
         let mut value = MaybeUninit::uninit();
-        match receive(&self.end, &mut self.reader, &mut value) {
-            // SAFETY: `receive` leaves a value there unless it fails.
-            Ok(()) => Ok(unsafe { value.assume_init() }),
-            Err(unmet) => self
-                .receive_slowly(unmet, Some(Deadline::NEVER))
-                .map_err(without_deadline),
+        loop {
+            match receive(&self.end, &mut self.reader, &mut value) {
+                // SAFETY: `receive` leaves a value there unless it fails.
+                Ok(()) => return Ok(unsafe { value.assume_init() }),
+                // Here, so that what was waited for has a short way to the caller.
+                Err(Unmet::GaveUp) if self.end.spin(|| self.reader.may_have_message()) => {}
+                Err(unmet) => {
+                    return self
+                        .receive_slowly(unmet, Some(Deadline::NEVER))
+                        .map_err(without_deadline);
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     errors::{RecvError, Unmet},
     reader::{Frame, Reader, RecvRefusal},
 };
-use crate::message::Message;
+use crate::message::{DecodeError, Message, Place, Received};
 
 /// Messages of a batch for which there is room from the start, so that most batches allocate once.
 const USUAL_BATCH: usize = 64;
@@ -23,10 +23,10 @@ pub(super) fn receive<T: Message>(
         return Err(Unmet::NotReady);
     }
     let frame = next::<T>(reader, reader.head()).map_err(|refusal| unmet(end, refusal))?;
-    let message = reader
-        .message(&frame)
-        .map_err(|damage| end.failed(damage))?;
-    let decoded = T::decode(message, to);
+    let decoded = match reader.message(frame) {
+        Some(message) => T::decode(Received::Shared(message), to),
+        None => decode_gathered(end, reader, frame, to)?,
+    };
     if T::RUNS_CODE && !end.is_ready() {
         return Err(Unmet::NotReady); // a child forked by that code: the message is its parent's
     }
@@ -53,10 +53,19 @@ pub(super) fn receive_many<T: Message>(
         if count == 0 {
             to.reserve(max.min(USUAL_BATCH));
         }
-        let message = reader
-            .message(&frame)
-            .map_err(|damage| end.failed(damage))?;
-        let decoded = T::decode(message, to);
+        if let Some(length) = T::RUN {
+            let run = reader.run(at, length, max - count);
+            let decoded = T::decode_run(run.words, run.count, to);
+            count += decoded;
+            at = at.wrapping_add((decoded * length) as u64);
+            if decoded > 0 {
+                continue;
+            }
+        }
+        let decoded = match reader.message(frame) {
+            Some(message) => T::decode(Received::Shared(message), to),
+            None => decode_gathered(end, reader, frame, to)?,
+        };
         if let Err(e) = decoded {
             if count > 0 {
                 break; // the next receive finds it first, and reports it
@@ -74,6 +83,18 @@ pub(super) fn receive_many<T: Message>(
     }
     end.member.check_whole()?;
     Ok(count)
+}
+
+#[cold]
+#[inline(never)]
+fn decode_gathered<T: Message>(
+    end: &End,
+    reader: &Reader,
+    frame: Frame,
+    to: &mut impl Place<T>,
+) -> Result<Result<(), DecodeError>, Unmet> {
+    let bytes = reader.gather(frame).map_err(|damage| end.failed(damage))?;
+    Ok(T::decode(Received::Owned(bytes), to))
 }
 
 /// Receives a message of bytes, or what is left of it, into a buffer.

@@ -111,6 +111,44 @@ impl<T: Message> Sender<T> {
         Ok(sent)
     }
 
+    /// As [`send_many`](Self::send_many), of messages that the caller keeps. Where they are [`Plain`](crate::Plain) and their size is a
+    /// multiple of 8 bytes, whole runs of them are copied at once.
+    ///
+    /// # Errors
+    ///
+    /// [`SendManyError`] tells how many were sent.
+    pub fn send_slice(&mut self, values: &[T]) -> Result<(), SendManyError<()>> {
+        let mut sent = 0;
+        for group in values.chunks(GROUP) {
+            let mut added = self.add_run(group);
+            while let Some(value) = group.get(added) {
+                let one = value.encode(|bytes| self.add(bytes));
+                if let Err(refused) = one.unwrap_or_else(|e| Err(Refused::Encode(e))) {
+                    self.publish_all();
+                    let (sent, error) = (sent + added, SendError::new((), refused));
+                    return Err(SendManyError { sent, error });
+                }
+                added += 1;
+                added += self.add_run(&group[added..]);
+            }
+            sent += added;
+            self.publish_all();
+        }
+        Ok(())
+    }
+
+    /// Writes as many of the first messages as is possible at once, and at the moment.
+    #[inline]
+    fn add_run(&mut self, values: &[T]) -> usize {
+        match T::RUN {
+            Some(length) if self.end.is_ready() => self
+                .writer
+                .fill_run(T::encode_run(values), length)
+                .unwrap_or(0), // the next single one says why
+            _ => 0,
+        }
+    }
+
     /// Writes a message, which becomes visible with others.
     #[inline(always)]
     fn add(&mut self, bytes: &[u8]) -> Result<(), Refused> {

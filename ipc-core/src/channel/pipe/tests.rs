@@ -26,16 +26,16 @@ use super::{
 use crate::{
     Error,
     error::Damage,
-    message::{Bytes, Message, Plain, Received},
+    message::{Bytes, Message, Plain},
     object::{Namespace, seat::Activity, wait::WaitStrategy},
     prim::Relaxed,
 };
 
 /// A namespace of its own, which goes with it.
-struct Place(Namespace);
+pub(super) struct Place(Namespace);
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: Number = Number::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ipc-pipe-test-{}-{next}", std::process::id());
@@ -46,7 +46,7 @@ impl Place {
         Pipe::options().namespace(&self.0)
     }
 
-    fn simplex<T: Message>(&self, capacity: usize) -> (Receiver<T>, Sender<T>) {
+    pub(super) fn simplex<T: Message>(&self, capacity: usize) -> (Receiver<T>, Sender<T>) {
         self.options().capacity(capacity).simplex().unwrap()
     }
 
@@ -690,7 +690,7 @@ proptest! {
                 Step::Recv => match (reader.next_framed(reader.head()), model.pop_front()) {
                     (Ok(frame), Some(expected)) => {
                         let mut bytes = Vec::new();
-                        let received: Received<'_> = reader.message(&frame).unwrap();
+                        let received = reader.received(frame).unwrap();
                         received.write_over(&mut bytes);
                         prop_assert_eq!(bytes, expected);
                         reader.give_back(frame.end);

@@ -1,8 +1,10 @@
-//! How ends go from one process to another: as messages, or as arguments.
+//! How ends go from one process to another: as messages, as arguments, or, with the whole pipe, as a descriptor.
 
-use std::sync::Arc;
+use core::marker::PhantomData;
+use std::{fs::File, os::fd::BorrowedFd, path::Path, sync::Arc};
 
 use super::{
+    Pipe,
     core::PipeCore,
     end::EndTicket,
     errors::TakeError,
@@ -12,6 +14,7 @@ use super::{
     sender::Sender,
 };
 use crate::{
+    error::Result,
     message::Message,
     object::{lifetime::Object, wait::WaitStrategy},
 };
@@ -54,6 +57,26 @@ impl<'de, T: Message> serde::Deserialize<'de> for Receiver<T> {
             Self::take(object, &core, lane, turn, WaitStrategy::default())
         })
         .map_err(serde::de::Error::custom)
+    }
+}
+
+impl<T: Message> Pipe<T> {
+    /// Where the pipe is, or was, and its file.
+    pub(in crate::channel) fn place(&self) -> (&Path, BorrowedFd<'_>) {
+        self.object.place()
+    }
+
+    /// Comes to the pipe in `file`, which is, or was, at `path`.
+    pub(in crate::channel) fn of_file(path: &Path, file: File, wait: WaitStrategy) -> Result<Self> {
+        let made = Object::of_file(path, file, species(&T::type_name()), &build)?;
+        let (object, core) = fitting::<T>(made)?;
+        object.sweep()?; // whoever made it may be dead by now
+        Ok(Self {
+            object,
+            core,
+            wait,
+            _message: PhantomData,
+        })
     }
 }
 

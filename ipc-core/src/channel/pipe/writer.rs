@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    geometry::{UNIT, bare_frame, framed},
+    geometry::{UNIT, bare_frame, framed, head_of},
     lane::{Lane, Near},
 };
 use crate::{
     error::Damage,
     os::copy,
-    prim::{self, Acquire, Relaxed, Release},
+    prim::{self, Acquire, AtomicU64, Relaxed, Release},
 };
 
 /// Why a frame was not written.
@@ -29,14 +29,20 @@ impl From<Damage> for SendRefusal {
     }
 }
 
+/// Room for a message in one piece, behind the frames that are filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    padding: u64,
+    /// Where the message begins.
+    begin: u64,
+}
+
 /// Writes frames. There is one for a lane, as only who holds the writer's end makes it.
 #[derive(Debug)]
 pub(super) struct Writer {
     lane: Arc<Lane>,
     /// As the lane has them, two steps nearer.
-    near: Near,
-    /// Where published frames end.
-    tail: u64,
+    pub(super) near: Near,
     /// Where frames end that are not all published yet.
     filled: u64,
     /// Up to where the reader has made room, as far as is known.
@@ -44,6 +50,8 @@ pub(super) struct Writer {
     mask: usize,
     /// Whether light fences do not reach (O5).
     must_fence: bool,
+    /// Publications in a row for which this fenced in vain.
+    pub(super) idle: u32,
 }
 
 impl Writer {
@@ -57,11 +65,11 @@ impl Writer {
         let mut writer = Self {
             near: Near::new(lane),
             lane: Arc::clone(lane),
-            tail,
             filled: tail,
             limit: tail, // full, as far as is known
             mask: lane.geometry.capacity - 1,
             must_fence,
+            idle: 0,
         };
         let head = lane.head.0[0].load(Acquire); // O2
         if tail.wrapping_sub(head) > capacity || !head.is_multiple_of(UNIT as u64) {
@@ -79,6 +87,27 @@ impl Writer {
         self.copy_in(self.filled, message);
         self.filled = self.filled.wrapping_add(frame);
         Ok(())
+    }
+
+    /// As [`Self::fill_bare`], of some messages that are one behind the other as their frames will be, each so long. Returns how many of
+    /// them there was room for.
+    #[inline]
+    pub(super) fn fill_run(
+        &mut self,
+        messages: &[u8],
+        length: usize,
+    ) -> Result<usize, SendRefusal> {
+        self.reserve(length as u64)?;
+        let room = self.limit.wrapping_sub(self.filled) as usize;
+        let count = room.min(messages.len()) / length;
+        let bytes = &messages[..count * length];
+        for nth in 0..count {
+            let at = self.filled.wrapping_add((nth * length) as u64);
+            self.lane.witnesses.write(self.index(at));
+        }
+        self.copy_in(self.filled, bytes);
+        self.filled = self.filled.wrapping_add(bytes.len() as u64);
+        Ok(count)
     }
 
     /// As [`Self::fill_bare`], with the message's length before it.
@@ -102,6 +131,12 @@ impl Writer {
         if frame > self.limit.wrapping_sub(self.filled) {
             self.find_room(frame)?;
         }
+        self.check_peer()
+    }
+
+    /// Whether somebody may receive what is sent.
+    #[inline(always)]
+    pub(super) fn check_peer(&self) -> Result<(), SendRefusal> {
         if self.near.gate().reader.glance().is_open() {
             Ok(())
         } else {
@@ -132,8 +167,8 @@ impl Writer {
         let head = self.near.head.0[0].load(Acquire); // O2
         let known = self.limit.wrapping_sub(capacity);
         let used = self.filled.wrapping_sub(head);
-        // It only grows, up to what was published (I1).
-        if head.wrapping_sub(known) > self.tail.wrapping_sub(known)
+        // It only grows, up to what was published (I1), which is no more than what is filled.
+        if head.wrapping_sub(known) > self.filled.wrapping_sub(known)
             || !head.is_multiple_of(UNIT as u64)
         {
             return Err(Damage("the receive counter is where no reader can be").into());
@@ -170,23 +205,61 @@ impl Writer {
         }
     }
 
-    /// Whether there are frames that are not published.
-    #[inline(always)]
+    /// Makes sure that there is room for a message in one piece. Nothing is taken: what lies behind the frames is the writer's.
+    pub(super) fn reserve_piece(&mut self, length: usize) -> Result<Piece, SendRefusal> {
+        let frame = self.piece_frame(length)?;
+        self.reserve(frame)?;
+        let padding = self.lane.geometry.padding(self.filled, length);
+        let begin = self.filled.wrapping_add(UNIT as u64 + padding);
+        self.lane.witnesses.write(self.index(begin));
+        Ok(Piece { padding, begin })
+    }
+
+    /// Bytes that the frame of such a message takes if it comes next.
+    pub(super) fn piece_frame(&self, length: usize) -> Result<u64, SendRefusal> {
+        let geometry = self.lane.geometry;
+        if length > geometry.most_in_one_piece() {
+            return Err(SendRefusal::TooLarge);
+        }
+        Ok(framed(length) + geometry.padding(self.filled, length))
+    }
+
+    /// The words of a piece, and those behind it up to the ring's end.
+    pub(super) fn piece(&self, piece: &Piece) -> &[AtomicU64] {
+        let at = self.index(piece.begin);
+        self.near.words.get(at..).unwrap_or_default()
+    }
+
+    /// The message of `length` bytes, no longer than was reserved, is written. It exists only once [`Self::publish`] was called.
+    pub(super) fn fill_piece(&mut self, piece: &Piece, length: usize) {
+        let at = self.index(self.filled);
+        self.near.words[at].store(head_of(piece.padding, length), Relaxed); // O1 publishes it
+        self.filled = piece
+            .begin
+            .wrapping_add(length.next_multiple_of(UNIT) as u64);
+    }
+
+    /// Whether there are frames that are not published. A private note of that would be one store more for each message; a lie about
+    /// it makes them published twice or not at all, as their reader likes.
+    #[inline]
     pub(super) fn has_unpublished(&self) -> bool {
-        self.tail != self.filled
+        self.near.tail.0.load(Relaxed) != self.filled
     }
 
     /// Makes what was written exist, and wakes who waits for it.
     #[inline(always)]
     pub(super) fn publish(&mut self) {
-        self.tail = self.filled;
-        self.near.tail.0.store(self.tail, Release); // O1
-        if self.must_fence {
-            prim::full_fence(); // O5
-        } else {
-            self.lane.meeting.light_fence(); // O5
+        self.near.tail.0.store(self.filled, Release); // O1
+        self.lane.meeting.light_fence(); // O5
+        let gate = self.near.gate();
+        if self.must_fence || gate.items_fencing.is_asked_for() {
+            prim::full_fence(); // O5, F1
+            if !gate.items.has_sleepers() {
+                return gate.items_fencing.note_idle(&mut self.idle);
+            }
+            self.idle = 0;
         }
-        self.near.gate().items.wake_of_claim(u32::MAX);
+        gate.items.wake_of_claim(u32::MAX);
     }
 
     /// Where the next frame begins.

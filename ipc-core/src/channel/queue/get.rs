@@ -11,7 +11,7 @@ use crate::{
     object::participant::Owner,
     os::copy,
     prim::{self, Acquire, Relaxed, Release},
-    slab::Owned,
+    slab::{Block, Owned},
 };
 
 /// Pauses granted to a producer that is filling the oldest cell before gets pass over it.
@@ -254,12 +254,36 @@ impl Ring {
                 slab.load(&owned, chain.length, out);
                 Ok(Some(owned))
             }
+            Contents::Lent(slab, chain) => {
+                let block = slab.take_over_single(me, chain)?;
+                copy::out_of_shared(slab.words(block), chain.length, out);
+                Ok(Some(Owned::lent(block)))
+            }
+        }
+    }
+
+    /// The block of a claimed message that was written in place, from here on the caller's, and the message's length; `None` if the
+    /// message is elsewhere.
+    pub(super) fn take_lent(
+        &self,
+        me: Owner,
+        taken: &Taken,
+    ) -> Result<Option<(Block, usize)>, Damage> {
+        let cell = self.cell(taken.position)?;
+        self.witnesses.read(self.index(taken.position));
+        match self.contents(cell)? {
+            Contents::Lent(slab, chain) => {
+                let block = slab.take_over_single(me, chain)?;
+                Ok(Some((block, chain.length)))
+            }
+            _ => Ok(None),
         }
     }
 
     /// Interprets a cell, which may lie.
     pub(super) fn contents(&self, cell: Cell<'_>) -> Result<Contents<'_>, Damage> {
-        Contents::of(cell.payload(), cell.length(), self.slab.as_ref())
+        let (slab, loans) = (self.slab.as_ref(), self.loans.as_ref());
+        Contents::of(cell.payload(), cell.length(), slab, loans)
     }
 
     /// Hands the cell on: the message is delivered. [`Self::announce_gets`] must follow.
@@ -304,10 +328,11 @@ impl Ring {
 
     /// Gives the blocks of finished gets back.
     pub(crate) fn give_blocks_back(&self, owned: &[Owned]) -> Result<(), Damage> {
-        if let Some(slab) = &self.slab
-            && !owned.is_empty()
-        {
-            owned.iter().try_for_each(|one| slab.free(one))?; // by the slab's I3: after the reference is gone
+        for one in owned {
+            let slab = if one.is_lent { &self.loans } else { &self.slab };
+            slab.as_ref().map_or(Ok(()), |slab| slab.free(one))?; // by the slab's I3: after the reference is gone
+        }
+        if !owned.is_empty() {
             self.gate().blocks.wake(u32::MAX); // freeing ended in a compare-exchange
         }
         Ok(())

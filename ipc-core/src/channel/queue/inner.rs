@@ -113,14 +113,29 @@ impl Inner {
         strategy: WaitStrategy,
         deadline: Deadline,
     ) -> Result<(), Refused> {
+        let put = |me| self.ring.try_put(me, bytes);
+        let is_promising = || self.ring.may_have_room();
+        self.wait_for_room(put, is_promising, bytes.len(), strategy, deadline)?;
+        self.member.check_whole().map_err(Refused::Failed)
+    }
+
+    /// Calls `attempt` until it is not refused for want of room, sleeping in between.
+    pub(super) fn wait_for_room<R>(
+        &self,
+        attempt: impl Fn(Owner) -> Result<R, PutRefusal>,
+        is_promising: impl Fn() -> bool,
+        len: usize,
+        strategy: WaitStrategy,
+        deadline: Deadline,
+    ) -> Result<R, Refused> {
         let me = self.member.ready().map_err(Refused::Failed)?;
         let gate = self.ring.gate();
-        let attempt = || match self.member.ready().map(|me| self.ring.try_put(me, bytes)) {
-            Ok(Ok(())) => Attempt::Done(self.member.check_whole().map_err(Refused::Failed)),
+        let attempt = || match self.member.ready().map(&attempt) {
+            Ok(Ok(done)) => Attempt::Done(Ok(done)),
             Ok(Err(PutRefusal::Full)) => Attempt::Blocked(&gate.space),
             Ok(Err(PutRefusal::BeingGot)) => Attempt::Unsettled(&gate.space),
             Ok(Err(PutRefusal::NoBlocks)) => Attempt::Blocked(&gate.blocks),
-            Ok(Err(refusal)) => Attempt::Done(Err(self.refused(refusal, bytes.len()))),
+            Ok(Err(refusal)) => Attempt::Done(Err(self.refused(refusal, len))),
             Err(e) => Attempt::Done(Err(Refused::Failed(e))),
         };
         let look = || {
@@ -137,7 +152,6 @@ impl Inner {
             deadline,
             notes: Notes::Table(&self.ring.notes, me),
         };
-        let is_promising = || self.ring.may_have_room();
         waiting
             .until(attempt, is_promising, look)
             .unwrap_or(Err(Refused::GaveUp))
@@ -226,7 +240,12 @@ impl Inner {
 
     /// Commits a get.
     #[inline]
-    fn deliver(&self, claim: Claim<'_>, from: u64, owned: Option<Owned>) -> Result<(), Box<Error>> {
+    pub(super) fn deliver(
+        &self,
+        claim: Claim<'_>,
+        from: u64,
+        owned: Option<Owned>,
+    ) -> Result<(), Box<Error>> {
         let after = self.ring.behind(&claim.taken, from);
         claim
             .commit()
@@ -382,7 +401,7 @@ impl Inner {
     }
 
     #[cold]
-    fn unmet(&self, refusal: GetRefusal) -> Unmet {
+    pub(super) fn unmet(&self, refusal: GetRefusal) -> Unmet {
         match refusal {
             GetRefusal::Empty => Unmet::GaveUp,
             GetRefusal::BeingPut => Unmet::BeingPut,

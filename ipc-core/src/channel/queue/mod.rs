@@ -1,7 +1,7 @@
 //! A bounded queue that any number of processes put to and get from.
 //!
 //! Read in this order: `cell` (the claim word), `ring` with `put`, `get`, `look` and `repair` (the algorithm, which never
-//! waits), `inner` with `claim` and `group` (waiting and errors), this file (types and the public face), `container` (for the
+//! waits), `inner` with `claim` and `group` (waiting and errors), `loan` (messages in place), this file (types and the public face), `container` (for the
 //! options that all queues share).
 
 #![expect(unsafe_code, reason = "one uninitialised value on the fast path")]
@@ -14,11 +14,16 @@ pub(super) mod get;
 pub(super) mod group;
 pub(super) mod hand_over;
 pub(super) mod inner;
+mod loan;
 mod look;
 pub(super) mod put;
 mod repair;
 pub(crate) mod ring;
 
+#[cfg(all(test, loom))]
+mod loan_model;
+#[cfg(all(test, not(loom)))]
+mod loan_tests;
 #[cfg(all(test, loom))]
 mod model;
 #[cfg(any(test, loom))]
@@ -70,7 +75,8 @@ use crate::{
 /// |---|---|
 /// | in a put | the message is there whole, or was never there |
 /// | in a get, before it took the message | the message is delivered to somebody else; it may come after younger ones |
-/// | after that | the message is gone: at-most-once |
+/// | after that, also reading [in place](Self::get_ref) | the message is gone: at-most-once |
+/// | with a [loan](Self::loan) that is not put, or a reference | its memory is free |
 /// | while it slept | nothing |
 ///
 /// Who waits, or finds the queue empty or full, learns of a death within about 100 ms. A *stopped* process is alive: a message it is

@@ -42,6 +42,7 @@ fn world(capacity: usize, blocks: usize) -> Arc<World> {
             blocks,
         },
         notes: 1,
+        loans: slab::Geometry::NONE,
     };
     let dead = Arc::new(AtomicU64::new(0));
     let (ring, participants) = Ring::on_heap(geometry, 3, Arc::clone(&dead));

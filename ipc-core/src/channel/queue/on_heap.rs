@@ -17,6 +17,7 @@ use crate::{
     },
     prim::{AtomicU64, Relaxed, Release},
     region::Fresh,
+    slab::Block,
 };
 
 impl Ring {
@@ -102,6 +103,28 @@ impl Ring {
     /// A large put that got as far as its blocks.
     pub(crate) fn store_for_model(&self, me: Owner) -> bool {
         self.slab.as_ref().unwrap().store(me, &[0; 16]).is_ok()
+    }
+
+    /// A put of a number that is written in place.
+    pub(crate) fn put_lent_for_model(&self, me: Owner, value: u64) -> Result<(), PutRefusal> {
+        let block = self.lend(me, 8)?;
+        let loans = self.loans.as_ref().unwrap();
+        loans.words(block)[0].store(value, Relaxed);
+        self.put_lent(me, block, 8)
+    }
+
+    /// A get of a number where it lies; its block is the caller's.
+    pub(crate) fn get_lent_for_model(&self, me: Owner) -> Result<(Block, u64), GetRefusal> {
+        let from = self.head();
+        let taken = self.take_from(me, from)?;
+        let (block, length) = self.take_lent(me, &taken)?.unwrap();
+        self.finish(&taken)?;
+        self.announce_gets(self.behind(&taken, from), 1);
+        assert_eq!(length, 8);
+        Ok((
+            block,
+            self.loans.as_ref().unwrap().words(block)[0].load(Relaxed),
+        ))
     }
 
     pub(super) fn first_seen_for_model(&self) -> Seen {

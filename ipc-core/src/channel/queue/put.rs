@@ -118,7 +118,12 @@ impl Ring {
     }
 
     /// Claim, fill, commit.
-    fn post(&self, me: Owner, from: u64, parcel: &Parcel<'_>) -> Result<u64, PutRefusal> {
+    pub(super) fn post(
+        &self,
+        me: Owner,
+        from: u64,
+        parcel: &Parcel<'_>,
+    ) -> Result<u64, PutRefusal> {
         let (position, cell) = self.claim_put(me, from)?;
         if !self.fill(position, cell, parcel) {
             return Err(PutRefusal::Closed);

@@ -6,13 +6,18 @@ use super::{
 };
 use crate::{
     error::Damage,
-    object::participant::{Dead, Repair},
+    object::participant::{Dead, Owner, Repair},
     prim::{Relaxed, Release},
 };
 
 impl Repair for Ring {
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
         self.repair_all_but(dead, |_| false)
+    }
+
+    fn names(&self, owner: Owner) -> bool {
+        let loans = self.loans.as_ref();
+        loans.is_some_and(|loans| loans.is_lent_to(owner, |position| self.refers(position)))
     }
 
     fn wake_all(&self) {
@@ -60,6 +65,9 @@ impl Ring {
             slab.repair(dead, |position| {
                 self.refers(position) || lies_elsewhere(position)
             });
+        }
+        if let Some(loans) = &self.loans {
+            loans.repair(dead, |position| self.refers(position));
         }
         self.notes.repair(dead, |_| {})
     }

@@ -7,9 +7,9 @@
 //!
 //! ```text
 //!   0          128        256                                      384
-//!   ┌──────────┬──────────┬────────────────────────────────────────┬────────────────────┬───────┬──────────────┐
-//!   │ tail     │ head     │ gate: closed·items·space·blocks·orphans│ cells[0..capacity] │ notes │ slab, if any │
-//!   └──────────┴──────────┴────────────────────────────────────────┴────────────────────┴───────┴──────────────┘
+//!   ┌──────────┬──────────┬────────────────────────────────────────┬────────────────────┬───────┬──────────────┬───────────────┐
+//!   │ tail     │ head     │ gate: closed·items·space·blocks·orphans│ cells[0..capacity] │ notes │ slab, if any │ loans, if any │
+//!   └──────────┴──────────┴────────────────────────────────────────┴────────────────────┴───────┴──────────────┴───────────────┘
 //!     producers  consumers  who sleeps or closes                     owner of the claim   waiters
 //!
 //!   cell:  0     8                                        −16      −8
@@ -64,6 +64,7 @@
 //! | WRITING, not done | a cell without a message | the sweep: TOMB; whoever meets it frees it |
 //! | after `done`, before waking | a message and sleepers | the sweep wakes all |
 //! | READING | a message half taken | the sweep: ORPHAN; the next get delivers it |
+//! | with a loan, or a reference to a message | a block of its own | the sweep frees it |
 //! | after FREE | it was delivered | the sweep frees the blocks |
 //!
 //! Gets pass over the cell of a *stopped* producer (`take_past`). Producers that come round to the cell of any stopped
@@ -94,6 +95,8 @@ pub(crate) struct Ring {
     pub(super) gate: One<CacheLine<Gate>>,
     pub(super) cells: Span<AtomicU64>,
     pub(super) slab: Option<Slab>,
+    /// Blocks for messages that are written in place.
+    pub(super) loans: Option<Slab>,
     /// Who waits.
     pub(crate) notes: Seats,
     /// One for each cell's payload.
@@ -120,6 +123,11 @@ impl Ring {
                     .rest
                     .slab
                     .map(|at| Slab::new(region, at, geometry.slab))
+                    .transpose()?,
+                loans: at
+                    .rest
+                    .loans
+                    .map(|at| Slab::new(region, at, geometry.loans))
                     .transpose()?,
                 notes: Seats::new(region, at.rest.notes, geometry.notes)?,
                 witnesses: prim::Witnesses::new(geometry.capacity),

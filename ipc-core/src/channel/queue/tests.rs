@@ -34,6 +34,7 @@ fn world(capacity: usize, blocks: usize) -> World {
         inline_bytes: 48,
         slab,
         notes: 1,
+        loans: slab::Geometry::NONE,
     };
     let dead = Arc::new(AtomicU64::new(0));
     let (ring, participants) = Ring::on_heap(geometry, 4, Arc::clone(&dead));
