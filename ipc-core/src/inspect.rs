@@ -1,6 +1,6 @@
 //! Looking at objects without touching them: no slot, no lock, a read-only mapping.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     channel::{
@@ -103,7 +103,7 @@ pub struct Inspection {
     pub queue: Option<QueueStat>,
     /// What only a joinable queue has.
     pub jobs: Option<JobStat>,
-    /// In what state it is, in words; empty for a queue.
+    /// In what state it is, in words; empty for a queue, unless that is joinable.
     pub state: String,
     /// Who holds it, and who waits for it, as they described themselves, each read at its own instant. Waiters for whom
     /// the object has no room are missing.
@@ -222,11 +222,17 @@ impl Namespace {
         let queue = match kind {
             Kind::Queue => Some(queue_stat(&label, &region, &facts)?),
             Kind::LifoQueue | Kind::PriorityQueue => Some(ordered_stat(&label, &region, &facts)?),
-            Kind::JoinableQueue => Some(joinable_stat(&*joinable(&label, &region, &facts)?)),
+            Kind::JoinableQueue => {
+                let jobs = joinable(&label, &region, &facts)?;
+                Some(joinable_stat(&jobs))
+            }
             _ => None,
         };
         let jobs = match kind {
-            Kind::JoinableQueue => Some(job_stat(&*joinable(&label, &region, &facts)?)),
+            Kind::JoinableQueue => {
+                let jobs = joinable(&label, &region, &facts)?;
+                Some(job_stat(&jobs))
+            }
             _ => None,
         };
         let looked = primitive!(kind, M => {
@@ -240,7 +246,7 @@ impl Namespace {
             }
             None if kind == Kind::JoinableQueue => {
                 let jobs = joinable(&label, &region, &facts)?;
-                (String::new(), joinable_visitors(&jobs))
+                (describe_jobs(&jobs), joinable_visitors(&jobs))
             }
             None if kind == Kind::Pipe => {
                 let core = pipe::build(&region, &facts).map_err(|d| d.of(&label))?;
@@ -393,6 +399,18 @@ fn joinable_stat(jobs: &Jobs) -> QueueStat {
         has_sleeping_gets: of_ring.has_sleeping_gets || jobs.has_sleepers(),
         ..of_ring
     }
+}
+
+fn describe_jobs(jobs: &Jobs) -> String {
+    let stat = job_stat(jobs);
+    let lease = match stat.lease_ns {
+        0 => "without end".to_owned(),
+        ns => format!("for {:?}", Duration::from_nanos(ns)),
+    };
+    format!(
+        "{} leased, {} to be delivered again, {} dead letters, of {}; {} attempts, leased {lease}",
+        stat.leased, stat.returned, stat.dead, stat.leases, stat.max_attempts
+    )
 }
 
 fn job_stat(jobs: &Jobs) -> JobStat {

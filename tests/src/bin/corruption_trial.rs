@@ -12,7 +12,7 @@ use clap::Parser;
 use ipc_core::Bytes;
 use ipc_tests::corruption::snapshot::{Sample, Structured, snapshots};
 use ipc_tests::corruption::trial::{Bench, idle_share, run, run_live};
-use ipc_tests::corruption::{ordered, sync};
+use ipc_tests::corruption::{joinable, ordered, sync};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
@@ -40,6 +40,9 @@ struct Args {
     /// Damage lifo and priority queues instead of queues.
     #[arg(long, conflicts_with_all = ["live", "sync"])]
     ordered: bool,
+    /// Damage joinable queues instead of queues.
+    #[arg(long, conflicts_with_all = ["live", "sync", "ordered"])]
+    joinable: bool,
 }
 
 fn main() -> ExitCode {
@@ -75,6 +78,14 @@ fn trials(args: &Args) -> Result<(), Box<dyn Error>> {
         let all = ordered::snapshots(bench.namespace())?;
         for seed in args.first..args.first + args.count {
             ordered::run(&mut bench, &all, seed)?;
+        }
+        report(&bench, args);
+        return Ok(());
+    }
+    if args.joinable {
+        let all = joinable::snapshots(bench.namespace())?;
+        for seed in args.first..args.first + args.count {
+            joinable::run(&mut bench, &all, seed)?;
         }
         report(&bench, args);
         return Ok(());

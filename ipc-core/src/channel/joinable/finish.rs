@@ -253,7 +253,10 @@ impl Jobs {
 
     /// The dead letter that was put first, in the caller's hands.
     pub(super) fn take_dead(&self, me: Owner) -> Result<Option<Draft<'_>>, Damage> {
-        while let Some((index, seen)) = self.oldest(State::Dead)? {
+        for _ in 0..self.most() {
+            let Some((index, seen)) = self.oldest(State::Dead)? else {
+                break;
+            };
             if let Some(meta) = self.take(me, index, seen, State::Removing)? {
                 return self.draft(index, meta).map(Some);
             }

@@ -111,7 +111,7 @@ impl Inner {
 
     /// Gets a job without waiting.
     pub(super) fn try_get(&self, to: &mut impl Target) -> Result<Lease, Unmet> {
-        loop {
+        for _ in 0..self.jobs.most() {
             let me = self.queue.member.ready()?;
             let from = self.jobs.ring.head();
             let got = match self.jobs.claim(me) {
@@ -124,6 +124,7 @@ impl Inner {
                 return got;
             }
         }
+        Err(Unmet::Buried)
     }
 
     fn receive<G: Target>(

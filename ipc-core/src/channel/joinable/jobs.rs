@@ -81,6 +81,11 @@ impl Jobs {
         Ok(Self { ring, table })
     }
 
+    /// How many jobs there are at the most: a bound for loops that deal with one at a time.
+    pub(super) fn most(&self) -> usize {
+        self.ring.geometry().capacity + self.table.terms.leases
+    }
+
     /// Jobs that wait for a worker.
     pub(crate) fn waiting(&self) -> usize {
         self.ring.len() + self.table.count(|state| state == State::Ready)
