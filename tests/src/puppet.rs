@@ -2,6 +2,7 @@
 //!
 //! An answer begins with `ok` or `err`. A puppet that is dropped is killed.
 
+pub mod joinable;
 pub mod listener;
 pub mod ordered;
 pub mod pipe;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipc_core::{Bytes, Namespace, Queue};
-use ipc_tests::puppet::{listener, ordered, pipe, sync};
+use ipc_tests::puppet::{joinable, listener, ordered, pipe, sync};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -132,6 +132,7 @@ impl Puppet {
             ("len", _) => return Ok(self.queue()?.len().to_string()),
             ("sweep", _) => return Ok(self.queue()?.sweep()?.to_string()),
             ("close", _) => self.queue()?.close(),
+            ("joinable", _) => return joinable::obey(&self.namespace, rest),
             ("ordered", _) => return ordered::obey(&self.namespace, rest),
             ("sync", _) => return sync::obey(&self.namespace, rest),
             ("pipe", _) => return pipe::obey(&self.namespace, rest),
