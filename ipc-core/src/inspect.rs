@@ -1,11 +1,15 @@
 //! Looking at objects without touching them: no slot, no lock, a read-only mapping.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     channel::{
-        broadcast::options as broadcast, listener::options as listener, ordered,
-        pipe::options as pipe, queue::container,
+        broadcast::options as broadcast,
+        joinable::jobs::{self, Jobs},
+        listener::options as listener,
+        ordered,
+        pipe::options as pipe,
+        queue::{container, ring::Ring},
     },
     error::{Error, Result},
     object::{
@@ -98,7 +102,9 @@ pub struct Inspection {
     pub participants: Vec<Participant>,
     /// What only a queue has, of whatever order.
     pub queue: Option<QueueStat>,
-    /// In what state it is, in words; empty for a queue.
+    /// What only a joinable queue has.
+    pub jobs: Option<JobStat>,
+    /// In what state it is, in words; empty for a queue, unless that is joinable.
     pub state: String,
     /// Who holds it, and who waits for it, as they described themselves, each read at its own instant. Waiters for whom
     /// the object has no room are missing.
@@ -181,6 +187,24 @@ pub struct QueueStat {
     pub has_sleeping_puts: bool,
 }
 
+/// A joinable queue's figures about jobs that were taken out of it, each read at its own instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobStat {
+    /// How many jobs may be leased, wait for another attempt or be dead letters at once.
+    pub leases: u64,
+    /// How many somebody works on.
+    pub leased: u64,
+    /// How many wait for another attempt; part of the queue's `len`.
+    pub returned: u64,
+    /// How many are dead letters.
+    pub dead: u64,
+    /// How often a job is delivered before it becomes a dead letter.
+    pub max_attempts: u32,
+    /// How long a worker may keep a job, in nanoseconds; 0 without an end.
+    pub lease_ns: u64,
+}
+
 impl Namespace {
     /// Looks at an object without attaching to it.
     ///
@@ -199,6 +223,17 @@ impl Namespace {
         let queue = match kind {
             Kind::Queue => Some(queue_stat(&label, &region, &facts)?),
             Kind::LifoQueue | Kind::PriorityQueue => Some(ordered_stat(&label, &region, &facts)?),
+            Kind::JoinableQueue => {
+                let jobs = joinable(&label, &region, &facts)?;
+                Some(joinable_stat(&jobs))
+            }
+            _ => None,
+        };
+        let jobs = match kind {
+            Kind::JoinableQueue => {
+                let jobs = joinable(&label, &region, &facts)?;
+                Some(job_stat(&jobs))
+            }
             _ => None,
         };
         let looked = primitive!(kind, M => {
@@ -209,6 +244,10 @@ impl Namespace {
             Some(looked) => looked,
             None if kind == Kind::Queue => {
                 (String::new(), queue_visitors(&label, &region, &facts)?)
+            }
+            None if kind == Kind::JoinableQueue => {
+                let jobs = joinable(&label, &region, &facts)?;
+                (describe_jobs(&jobs), joinable_visitors(&jobs))
             }
             None if kind == Kind::Pipe => {
                 let core = pipe::build(&region, &facts).map_err(|d| d.of(&label))?;
@@ -241,6 +280,7 @@ impl Namespace {
                 .map(Participant::from)
                 .collect(),
             queue,
+            jobs,
             state,
             visits: visits(visitors),
             type_name: facts.type_name,
@@ -271,6 +311,7 @@ impl Namespace {
         });
         match inspection.kind {
             Kind::Queue => Object::open(&path, species, &container::build)?.0.sweep(),
+            Kind::JoinableQueue => Object::open(&path, species, &jobs::build)?.0.sweep(),
             Kind::Pipe => Object::open(&path, species, &pipe::build)?.0.sweep(),
             Kind::Listener => Object::open(&path, species, &listener::build)?.0.sweep(),
             Kind::Broadcast => Object::open(&path, species, &broadcast::build)?.0.sweep(),
@@ -323,9 +364,13 @@ fn queue_visitors(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Ve
 
 fn queue_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<QueueStat> {
     let ring = container::build(region, facts).map_err(|damage| damage.of(label))?;
+    Ok(ring_stat(&ring))
+}
+
+fn ring_stat(ring: &Ring) -> QueueStat {
     let geometry = ring.geometry();
     let gate = ring.gate();
-    Ok(QueueStat {
+    QueueStat {
         capacity: geometry.capacity as u64,
         len: ring.len() as u64,
         inline_bytes: geometry.inline_bytes as u64,
@@ -338,7 +383,52 @@ fn queue_stat(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<QueueS
         orphans: ring.orphans() as u64,
         has_sleeping_gets: gate.items.has_sleepers(),
         has_sleeping_puts: gate.space.has_sleepers() || gate.blocks.has_sleepers(),
-    })
+    }
+}
+
+fn joinable(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Arc<Jobs>> {
+    jobs::build(region, facts).map_err(|damage| damage.of(label))
+}
+
+fn joinable_visitors(jobs: &Jobs) -> Vec<Visitor> {
+    let ring = &jobs.ring;
+    ring.holders()
+        .chain(jobs.holders())
+        .chain(ring.notes.visitors(|_| true))
+        .collect()
+}
+
+fn joinable_stat(jobs: &Jobs) -> QueueStat {
+    let of_ring = ring_stat(&jobs.ring);
+    QueueStat {
+        len: jobs.waiting() as u64,
+        has_sleeping_gets: of_ring.has_sleeping_gets || jobs.has_sleepers(),
+        ..of_ring
+    }
+}
+
+fn describe_jobs(jobs: &Jobs) -> String {
+    let stat = job_stat(jobs);
+    let lease = match stat.lease_ns {
+        0 => "without end".to_owned(),
+        ns => format!("for {:?}", Duration::from_nanos(ns)),
+    };
+    format!(
+        "{} leased, {} to be delivered again, {} dead letters, of {}; {} attempts, leased {lease}",
+        stat.leased, stat.returned, stat.dead, stat.leases, stat.max_attempts
+    )
+}
+
+fn job_stat(jobs: &Jobs) -> JobStat {
+    let terms = jobs.terms();
+    JobStat {
+        leases: terms.leases as u64,
+        leased: jobs.leased() as u64,
+        returned: jobs.returned() as u64,
+        dead: jobs.dead() as u64,
+        max_attempts: terms.max_attempts,
+        lease_ns: terms.lease_ns,
+    }
 }
 
 fn ordered_visitors(label: &str, region: &Arc<Region>, facts: &Facts) -> Result<Vec<Visitor>> {

@@ -50,6 +50,10 @@ pub use channel::broadcast::{
 pub use channel::errors::{
     GetError, GetTimeoutError, PutError, PutManyError, PutTimeoutError, TryGetError, TryPutError,
 };
+pub use channel::joinable::errors::{
+    GetJobError, GetJobTimeoutError, LeaseError, TaskDoneError, TryGetJobError,
+};
+pub use channel::joinable::{DeadLetter, Job, JobIter, JoinableQueue};
 pub use channel::listener::{
     AcceptError, AcceptTimeoutError, Accepted, Client, ClientOptions, ConnectError, Incoming,
     Listener, ListenerOptions, PeerCredentials, PeerError, TryAcceptError,
@@ -63,7 +67,7 @@ pub use channel::pipe::{
 };
 pub use channel::queue::{Iter, Queue};
 pub use error::{Error, ErrorKind, Result};
-pub use inspect::{Inspection, Participant, ParticipantState, QueueStat, Visit};
+pub use inspect::{Inspection, JobStat, Participant, ParticipantState, QueueStat, Visit};
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};
 pub use sync::{

@@ -7,8 +7,9 @@ use std::{
 };
 
 use ipc_core::{
-    AcquireTimeoutError, BarrierError, ErrorKind, GetError, GetTimeoutError, PutTimeoutError,
-    RecvError, SendTimeoutError, TakeError, TryAcquireError, TryGetError, TryPutError,
+    AcquireTimeoutError, BarrierError, ErrorKind, GetError, GetJobError, GetJobTimeoutError,
+    GetTimeoutError, PutTimeoutError, RecvError, SendTimeoutError, TakeError, TryAcquireError,
+    TryGetError, TryGetJobError, TryPutError,
 };
 
 /// What the shell sees in `$?`. A signal adds 128 to its number, as in every shell.
@@ -208,6 +209,41 @@ impl From<GetTimeoutError> for Failure {
             GetTimeoutError::Timeout => Self::Timeout("no message came"),
             GetTimeoutError::Closed => GetError::Closed.into(),
             GetTimeoutError::Failed(e) => e.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<GetJobError> for Failure {
+    fn from(e: GetJobError) -> Self {
+        match e {
+            GetJobError::Closed => Self::Closed("the queue is closed and every job is finished"),
+            GetJobError::Failed(e) => e.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<TryGetJobError> for Failure {
+    fn from(e: TryGetJobError) -> Self {
+        match e {
+            TryGetJobError::Empty => Self::WouldBlock("the queue is empty"),
+            TryGetJobError::NoLease => {
+                Self::WouldBlock("as many jobs are leased as the queue allows")
+            }
+            TryGetJobError::Closed => GetJobError::Closed.into(),
+            TryGetJobError::Failed(e) => e.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<GetJobTimeoutError> for Failure {
+    fn from(e: GetJobTimeoutError) -> Self {
+        match e {
+            GetJobTimeoutError::Timeout => Self::Timeout("no job came"),
+            GetJobTimeoutError::Closed => GetJobError::Closed.into(),
+            GetJobTimeoutError::Failed(e) => e.into(),
             other => Self::Other(other.to_string()),
         }
     }

@@ -5,12 +5,14 @@
 //! * [`edit`]: what a liar would write;
 //! * [`trial`]: every operation on a file that was lied in. Each must return, whatever it returns, and soon;
 //! * [`loan`]: trials of messages that are written and read in place, in queues and pipes;
+//! * [`joinable`]: all of that for joinable queues;
 //! * [`ordered`]: all of that for lifo and priority queues;
 //! * [`broadcast`]: for broadcasts;
 //! * [`sync`]: for synchronisation objects.
 
 pub mod broadcast;
 pub mod edit;
+pub mod joinable;
 pub mod layout;
 pub mod loan;
 pub mod ordered;

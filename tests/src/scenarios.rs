@@ -5,7 +5,7 @@
 //! (what must be true in the end). Then the scenarios: `conservation` (one act in one setting) and their list, `queue`;
 //! `birth` and `visit` (from create to unlink); `slot_reuse` (a sweeper that comes too late).
 //!
-//! Then those of the queues in another order: `ordered`; of the pipe: `pipe`; of the broadcast: `broadcast`; and of the synchronisation objects: `sync`, with
+//! Then those of the queues in another order: `ordered`; of the joinable queue: `joinable`; of the pipe: `pipe`; of the broadcast: `broadcast`; and of the synchronisation objects: `sync`, with
 //! `sleeper` (processes asleep).
 
 mod act;
@@ -13,6 +13,7 @@ mod aftermath;
 mod birth;
 mod broadcast;
 mod conservation;
+mod joinable;
 mod message;
 mod oracle;
 mod ordered;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Entry> {
         .chain(visit::visits().into_iter().map(Entry::new))
         .chain(slot_reuse::newcomers().into_iter().map(Entry::new))
         .chain(ordered::all())
+        .chain(joinable::all())
         .chain(pipe::all().into_iter().map(Entry::new))
         .chain(broadcast::all().into_iter().map(Entry::new))
         .chain(sync::all())

@@ -136,6 +136,12 @@ fn every_operation_in_place_on_a_damaged_queue_or_pipe_returns() {
 }
 
 #[test]
+fn every_operation_on_a_damaged_joinable_queue_returns() {
+    let (count, first) = count_and_first_seed();
+    trials(first, count / 4, &["--joinable"]);
+}
+
+#[test]
 fn every_operation_on_a_damaged_synchronisation_object_returns() {
     let (count, first) = count_and_first_seed();
     trials(first, count, &["--sync"]);

@@ -329,3 +329,19 @@ fn frames_arrive_whole_from_cameras_that_are_killed_and_their_memory_comes_back(
         ]
     );
 }
+
+#[test]
+fn every_job_is_done_though_a_worker_is_killed_over_one() {
+    let lines = run("joinable");
+    let results = lines.iter().filter_map(|l| l.strip_prefix("Result: "));
+    let results: BTreeSet<&str> = results.collect();
+    let attempt = |n: u64| if n == 0 { 2 } else { 1 };
+    let expected = (0..10u64).map(|n| format!("{n} * {n} = {} (attempt {})", n * n, attempt(n)));
+    let expected: Vec<String> = expected.collect();
+    assert_eq!(results, expected.iter().map(String::as_str).collect());
+    let announced = lines.iter().find(|l| l.starts_with("Creating"));
+    let workers = numbers(announced.expect("it says how many"))[0] as usize;
+    let exits = lines.iter().filter(|l| l.ends_with(": exiting")).count();
+    assert_eq!(exits, workers, "one pill each: {lines:?}");
+    assert!(lines.iter().any(|l| l == "all jobs are done"));
+}

@@ -287,6 +287,29 @@ fn lifo_and_priority_queues_survive_a_repairer_that_is_killed_too() {
     }
 }
 
+#[test]
+fn joinable_queues_survive_a_kill_and_a_stop_at_each_state_of_each_operation() {
+    let (killed, stopped) = (
+        trials_of("joinable/", "kill"),
+        trials_of("joinable/", "stop"),
+    );
+    assert!(
+        killed > 200 && stopped > 150,
+        "{killed} and {stopped} trials"
+    );
+}
+
+#[test]
+fn joinable_queues_survive_a_repairer_that_is_killed_too() {
+    if is_at_leisure() {
+        let trials = trials_of("joinable/", "nested");
+        assert!(trials > 1_000, "{trials} trials");
+        return;
+    }
+    let lines = lines_of("joinable/give-back-last-attempt", &["--campaign", "nested"]);
+    assert!(lines.iter().all(|line| line.trials > 10), "{lines:?}");
+}
+
 fn is_at_leisure() -> bool {
     env::var_os("IPC_STEP_KILL").is_some_and(|value| value == "all")
 }

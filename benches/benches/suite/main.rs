@@ -6,6 +6,7 @@
 
 mod broadcast;
 mod floors;
+mod joinable;
 mod loan;
 mod peers;
 mod pipe;
@@ -55,12 +56,14 @@ fn main() {
     floors::one_to_one(&mut suite);
     peers::one_to_one(&mut suite);
     queue::one_to_one(&mut suite);
+    joinable::one_to_one(&mut suite);
     peers::crowds(&mut suite);
     queue::crowds(&mut suite);
     peers::batches(&mut suite);
     queue::batches(&mut suite);
     peers::alone(&mut suite);
     queue::alone(&mut suite);
+    joinable::alone(&mut suite);
 
     pipe::one_by_one(&mut suite);
     pipe::batches(&mut suite);

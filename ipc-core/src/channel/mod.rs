@@ -5,6 +5,7 @@ mod contents;
 pub(crate) mod errors;
 mod gate;
 pub(crate) mod geometry;
+pub(crate) mod joinable;
 pub(crate) mod listener;
 pub(crate) mod loan;
 pub(crate) mod options;

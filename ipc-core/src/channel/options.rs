@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     geometry::{CellShape, Geometry},
+    joinable::terms::Terms,
     queue::Queue,
 };
 use crate::{
@@ -38,6 +39,26 @@ pub(crate) trait Container: Sized {
     fn build(region: &Arc<Region>, facts: &Facts) -> Result<Arc<Self::Structure>, Damage>;
 
     fn over(object: Arc<Object>, structure: Arc<Self::Structure>, wait: WaitStrategy) -> Self;
+
+    /// The terms of lease, where there are any.
+    fn terms(_asked: Terms, _capacity: usize) -> Result<Terms> {
+        Ok(Terms::default())
+    }
+
+    /// As [`Self::file_bytes`], with what the terms need.
+    fn bytes_with_terms(geometry: Geometry, participants: u32, _terms: Terms) -> Option<usize> {
+        Self::file_bytes(geometry, participants)
+    }
+
+    /// Begins the life of what the terms need.
+    fn place_terms(
+        _fresh: &mut Fresh,
+        _geometry: Geometry,
+        _participants: u32,
+        _terms: Terms,
+    ) -> Result<(), OutOfBounds> {
+        Ok(())
+    }
 }
 
 /// Bytes for large messages where the type does not tell how long messages are.
@@ -73,6 +94,7 @@ pub struct QueueOptions<T, Q = Queue<T>> {
     /// How many loans, and bytes of each.
     loans: Option<(usize, usize)>,
     making: Making,
+    pub(super) terms: Terms,
     _queue: PhantomData<fn() -> (T, Q)>,
 }
 
@@ -93,6 +115,7 @@ impl<T: Message, Q: Container<Message = T>> QueueOptions<T, Q> {
             inline_bytes: None,
             loans: None,
             making: Making::default(),
+            terms: Terms::default(),
             _queue: PhantomData,
         }
     }
@@ -191,6 +214,11 @@ impl<T: Message, Q: Container<Message = T>> QueueOptions<T, Q> {
     /// Makes a queue as `make` does from a blueprint.
     fn draw(&self, make: impl Fn(&Blueprint<'_>) -> Result<Made<Q::Structure>>) -> Result<Q> {
         let shape = self.geometry()?;
+        let terms = Q::terms(self.terms, shape.capacity)?;
+        let mut words = shape.to_words();
+        if terms != Terms::default() {
+            words[5..].copy_from_slice(&terms.to_words()); // such a queue lends nothing
+        }
         let participants = self.making.participants;
         let too_large = || Error::BadOption {
             option: "capacity",
@@ -198,9 +226,12 @@ impl<T: Message, Q: Container<Message = T>> QueueOptions<T, Q> {
         };
         let made = make(&Blueprint {
             species: species::<Q>(&T::type_name()),
-            geometry: shape.to_words(),
-            bytes: Q::file_bytes(shape, participants).ok_or_else(too_large)?,
-            place: &|fresh| Q::place(fresh, shape, participants),
+            geometry: words,
+            bytes: Q::bytes_with_terms(shape, participants, terms).ok_or_else(too_large)?,
+            place: &|fresh| {
+                Q::place(fresh, shape, participants)?;
+                Q::place_terms(fresh, shape, participants, terms)
+            },
         })?;
         Ok(self.finish(made))
     }

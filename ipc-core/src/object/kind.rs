@@ -30,6 +30,8 @@ pub enum Kind {
     PriorityQueue,
     /// A [`crate::Pipe`].
     Pipe,
+    /// A [`crate::JoinableQueue`].
+    JoinableQueue,
     /// A [`crate::Listener`].
     Listener,
     /// A [`crate::Broadcast`].
@@ -39,7 +41,7 @@ pub enum Kind {
 }
 
 /// Number in the object's header, and name, of each kind.
-const KINDS: [(Kind, u32, &str); 14] = [
+const KINDS: [(Kind, u32, &str); 15] = [
     (Kind::Queue, 1, "queue"),
     (Kind::Lock, 2, "lock"),
     (Kind::RLock, 3, "recursive lock"),
@@ -52,6 +54,7 @@ const KINDS: [(Kind, u32, &str); 14] = [
     (Kind::Pipe, 10, "pipe"),
     (Kind::LifoQueue, 11, "lifo queue"),
     (Kind::PriorityQueue, 12, "priority queue"),
+    (Kind::JoinableQueue, 13, "joinable queue"),
     (Kind::Listener, 15, "listener"),
     (Kind::Broadcast, 14, "broadcast"),
 ];

@@ -105,6 +105,10 @@ impl Meta {
         self.0 >> GENERATION_SHIFT
     }
 
+    fn owner_bits(self) -> u64 {
+        self.0 >> STATE_BITS & ((1 << OWNER_BITS) - 1)
+    }
+
     fn next_generation(self) -> u64 {
         self.generation().wrapping_add(1)
     }
@@ -409,6 +413,27 @@ impl Slab {
         word.compare_exchange(found.0, mine.0, Relaxed, Relaxed)
             .map_err(|_| Damage("a block changed hands while its message was claimed"))?;
         Ok((mine, link))
+    }
+
+    /// The blocks of a chain that are all this participant's; `None` if one is not. Takes nothing over.
+    pub(crate) fn owned_by(&self, owner_bits: u64, chain: Chain) -> Option<Owned> {
+        let count = chain.length.div_ceil(self.geometry.block_bytes).max(1);
+        let mut blocks = Vec::with_capacity(count.min(self.geometry.blocks));
+        let mut next = Some(chain.head);
+        while let Some(block) = next {
+            let meta = Meta(self.meta.get(block as usize)?.load(Relaxed));
+            let link = Link(self.links[block as usize].load(Relaxed));
+            let is_its = meta.is_owned() && meta.owner_bits() == owner_bits && link.is_of(meta);
+            if !is_its || blocks.len() == count {
+                return None;
+            }
+            blocks.push((block, meta));
+            next = link.next();
+        }
+        (blocks.len() == count).then_some(Owned {
+            blocks,
+            is_lent: false,
+        })
     }
 
     /// Appends the message in `owned` to `out`.

@@ -1,11 +1,11 @@
 //! `ipc queue …`.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
 use clap::{Args, Subcommand};
 use ipc_core::Kind;
 
-use super::values::{Look, Make, Wait, size};
+use super::values::{Look, Make, Wait, duration, size};
 
 /// What can be done with a queue.
 #[derive(Debug, Subcommand)]
@@ -15,6 +15,7 @@ pub(crate) enum Verb {
     Get(Get),
     Peek(Peek),
     Close(Close),
+    Dead(Dead),
 }
 
 /// Create a queue of byte messages: first in, first out, unless told otherwise
@@ -24,7 +25,8 @@ Examples:
     ipc queue create jobs --capacity 1024
     ipc queue create frames --capacity 16 --memory 64MiB --mode 660
     ipc queue create pages --capacity 64 --lifo
-    ipc queue create tasks --capacity 1024 --priority")]
+    ipc queue create tasks --capacity 1024 --priority
+    ipc queue create work --capacity 1024 --joinable --lease-time 30s --max-attempts 5")]
 pub(crate) struct Create {
     /// The queue's name
     pub(crate) name: String,
@@ -39,6 +41,16 @@ pub(crate) struct Create {
     /// The longest message that a cell carries itself, up to 232 bytes, or 224 with --lifo or --priority [default: that]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) inline: Option<usize>,
+    /// With --joinable: how long a worker may keep a job [default: no end]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "joinable")]
+    pub(crate) lease_time: Option<Duration>,
+    /// With --joinable: how often a job is delivered before it becomes a dead letter [default: 3]
+    #[arg(long, value_name = "N", requires = "joinable")]
+    pub(crate) max_attempts: Option<u32>,
+    /// With --joinable: how many jobs may be worked on, wait for another attempt, or be dead letters at once
+    /// [default: the capacity, but 32 to 1024]
+    #[arg(long, value_name = "N", requires = "joinable")]
+    pub(crate) leases: Option<usize>,
     #[command(flatten)]
     pub(crate) make: Make,
 }
@@ -53,6 +65,9 @@ pub(crate) struct Order {
     /// Lowest priority first, and first in, first out among equals; `put` gives messages their priority
     #[arg(long)]
     priority: bool,
+    /// First in, first out, of jobs: one that is not reported as done is delivered again
+    #[arg(long)]
+    joinable: bool,
 }
 
 impl Order {
@@ -60,6 +75,7 @@ impl Order {
         match self {
             Self { lifo: true, .. } => Kind::LifoQueue,
             Self { priority: true, .. } => Kind::PriorityQueue,
+            Self { joinable: true, .. } => Kind::JoinableQueue,
             _ => Kind::Queue,
         }
     }
@@ -125,6 +141,10 @@ pub(crate) struct Get {
     /// Get all, until the queue is closed and empty
     #[arg(long, short)]
     pub(crate) all: bool,
+    /// Fail unless the queue is --joinable, from which a line is gone only once it was written: if this command is killed before,
+    /// somebody else gets it
+    #[arg(long)]
+    pub(crate) lease: bool,
     #[command(flatten)]
     pub(crate) look: Look,
     #[command(flatten)]
@@ -139,6 +159,26 @@ Examples:
 pub(crate) struct Peek {
     /// The queue's name
     pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// Print the dead letters of a --joinable queue: jobs that were delivered as often as is allowed
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+    ipc queue dead work             # they stay
+    ipc queue dead work --take > given-up
+    ipc queue dead work --requeue   # with all their attempts before them")]
+pub(crate) struct Dead {
+    /// The queue's name
+    pub(crate) name: String,
+    /// Remove them
+    #[arg(long, conflicts_with = "requeue")]
+    pub(crate) take: bool,
+    /// Print nothing and make them jobs again
+    #[arg(long)]
+    pub(crate) requeue: bool,
     #[command(flatten)]
     pub(crate) look: Look,
 }

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use ipc_core::{
-    Bytes, Error, GetTimeoutError, Kind, LifoQueue, Namespace, PriorityQueue, PutTimeoutError,
-    Queue, QueueOptions, TryGetError, TryPutError,
+    Bytes, Error, GetJobTimeoutError, GetTimeoutError, Job, JoinableQueue, Kind, LifoQueue,
+    Namespace, PriorityQueue, PutTimeoutError, Queue, QueueOptions, TryGetError, TryGetJobError,
+    TryPutError,
 };
 
 use super::set;
@@ -20,7 +21,12 @@ use crate::{
 pub(crate) const DEFAULT_PRIORITY: i64 = 0;
 
 /// The kinds of queues there are.
-const KINDS: [Kind; 3] = [Kind::Queue, Kind::LifoQueue, Kind::PriorityQueue];
+const KINDS: [Kind; 4] = [
+    Kind::Queue,
+    Kind::LifoQueue,
+    Kind::PriorityQueue,
+    Kind::JoinableQueue,
+];
 
 /// Evaluates an expression with `$queue` standing for the type of queues of this kind.
 macro_rules! of_kind {
@@ -32,6 +38,10 @@ macro_rules! of_kind {
             }
             Kind::PriorityQueue => {
                 type $queue = PriorityQueue<Bytes>;
+                $body
+            }
+            Kind::JoinableQueue => {
+                type $queue = JoinableQueue<Bytes>;
                 $body
             }
             _ => {
@@ -267,6 +277,58 @@ impl AnyQueue for PriorityQueue<Bytes> {
     fn peek(&self) -> Result<Item, TryGetError> {
         self.peek().map(Item::from)
     }
+}
+
+/// For who only puts, and for what must go back. Who gets leases the jobs: [`super::jobs`].
+impl AnyQueue for JoinableQueue<Bytes> {
+    same!(Kind::JoinableQueue);
+
+    fn try_put(&self, message: Bytes, _: i64) -> Result<(), TryPutError<Bytes>> {
+        self.try_put(message)
+    }
+
+    fn put_timeout(
+        &self,
+        message: Bytes,
+        _: i64,
+        timeout: Duration,
+    ) -> Result<(), PutTimeoutError<Bytes>> {
+        self.put_timeout(message, timeout)
+    }
+
+    fn try_take(&self, most: usize) -> Result<Vec<Item>, TryGetError> {
+        one_by_one(most, || match self.try_get() {
+            Ok(job) => Ok(finished(job)),
+            Err(TryGetJobError::Closed) => Err(TryGetError::Closed),
+            Err(TryGetJobError::Failed(e)) => Err(TryGetError::Failed(e)),
+            Err(_) => Err(TryGetError::Empty),
+        })
+    }
+
+    fn take_timeout(&self, timeout: Duration) -> Result<Item, GetTimeoutError> {
+        match self.get_timeout(timeout) {
+            Ok(job) => Ok(finished(job)),
+            Err(GetJobTimeoutError::Closed) => Err(GetTimeoutError::Closed),
+            Err(GetJobTimeoutError::Failed(e)) => Err(GetTimeoutError::Failed(e)),
+            Err(_) => Err(GetTimeoutError::Timeout),
+        }
+    }
+
+    fn peek(&self) -> Result<Item, TryGetError> {
+        Err(TryGetError::Failed(Error::WrongKind {
+            object: self.name().unwrap_or_default().to_owned(),
+            found: self.kind().to_string(),
+            expected: "queue whose messages can be looked at".to_owned(),
+        }))
+    }
+}
+
+/// What a job holds, which is not delivered again.
+fn finished(job: Job<'_, Bytes>) -> Item {
+    let item = Item::from(job.value().clone());
+    // If the lease was over, somebody else gets it, too.
+    let _ = job.task_done();
+    item
 }
 
 /// Takes until there is none; fails only where that is at once, as what was taken must not be lost.

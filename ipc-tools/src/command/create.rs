@@ -1,12 +1,20 @@
 //! `ipc queue create`.
 
-use super::any_queue::{self, Plan};
+use ipc_core::Kind;
+
+use super::{
+    any_queue::{self, Plan},
+    jobs,
+};
 use crate::{
     args::{Place, queue::Create},
     exit::Outcome,
 };
 
 pub(crate) fn run(place: &Place, args: &Create) -> Outcome {
+    if args.order.kind() == Kind::JoinableQueue {
+        return jobs::create(place, args);
+    }
     let plan = Plan {
         kind: args.order.kind(),
         capacity: args.capacity,

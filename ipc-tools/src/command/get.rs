@@ -6,7 +6,7 @@ use ipc_core::{GetTimeoutError, TryGetError};
 
 use super::{
     any_queue::{AnyQueue, Item},
-    rescue,
+    jobs, rescue,
 };
 use crate::{
     args::{Place, queue::Get, values::Patience},
@@ -16,8 +16,17 @@ use crate::{
 };
 
 pub(crate) fn run(place: &Place, args: &Get) -> Outcome {
+    if let Some(queue) = jobs::find(&place.namespace()?, &args.name)? {
+        return jobs::get(place, args, &queue);
+    }
     let signals = Signals::watch()?;
     let queue = place.open_queue(&args.name)?;
+    if args.lease {
+        return Err(Failure::WrongKind(format!(
+            "{} leases no messages; create it with --joinable",
+            args.name
+        )));
+    }
     let mut outlet = Outlet::new(args.look.format(), &signals)?;
     let source = Source {
         queue: &*queue,

@@ -24,6 +24,7 @@ mod create;
 mod demo;
 mod doctor;
 mod get;
+mod jobs;
 mod ls;
 mod man;
 mod peek;
@@ -78,6 +79,7 @@ fn run_queue(place: &Place, verb: queue::Verb) -> Outcome {
         queue::Verb::Get(args) => get::run(place, &args),
         queue::Verb::Peek(args) => peek::run(place, &args),
         queue::Verb::Close(args) => close::run(place, &args),
+        queue::Verb::Dead(args) => jobs::dead(place, &args),
     }
 }
 

@@ -12,7 +12,7 @@ use clap::Parser;
 use ipc_core::Bytes;
 use ipc_tests::corruption::snapshot::{Sample, Structured, snapshots};
 use ipc_tests::corruption::trial::{Bench, idle_share, run, run_live};
-use ipc_tests::corruption::{broadcast, loan, ordered, sync};
+use ipc_tests::corruption::{broadcast, joinable, loan, ordered, sync};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
@@ -46,6 +46,9 @@ struct Args {
     /// Damage queues and pipes whose messages are written and read in place.
     #[arg(long, conflicts_with_all = ["live", "sync", "ordered"])]
     loans: bool,
+    /// Damage joinable queues instead of queues.
+    #[arg(long, conflicts_with_all = ["live", "sync", "ordered"])]
+    joinable: bool,
 }
 
 fn main() -> ExitCode {
@@ -97,6 +100,14 @@ fn trials(args: &Args) -> Result<(), Box<dyn Error>> {
         let all = loan::samples(&bench)?;
         for seed in args.first..args.first + args.count {
             loan::run(&mut bench, &all, seed)?;
+        }
+        report(&bench, args);
+        return Ok(());
+    }
+    if args.joinable {
+        let all = joinable::snapshots(bench.namespace())?;
+        for seed in args.first..args.first + args.count {
+            joinable::run(&mut bench, &all, seed)?;
         }
         report(&bench, args);
         return Ok(());

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 37] = [
+const FILES: [(&str, &str); 45] = [
     ("channel/pipe/fencing.rs", PIPE),
     ("channel/broadcast/cell.rs", BROADCAST),
     ("channel/broadcast/ring.rs", BROADCAST),
@@ -41,6 +41,14 @@ const FILES: [(&str, &str); 37] = [
     ("channel/ordered/get.rs", ORDERED),
     ("channel/ordered/look.rs", ORDERED),
     ("channel/ordered/repair.rs", ORDERED),
+    ("channel/joinable/record.rs", JOINABLE),
+    ("channel/joinable/table.rs", JOINABLE),
+    ("channel/joinable/lease.rs", JOINABLE),
+    ("channel/joinable/finish.rs", JOINABLE),
+    ("channel/joinable/survey.rs", JOINABLE),
+    ("channel/joinable/letters.rs", JOINABLE),
+    ("channel/joinable/repair.rs", JOINABLE),
+    ("channel/queue/hand_over.rs", JOINABLE),
     ("slab/mod.rs", QUEUE),
     ("slab/single.rs", "channel::queue::loan::model"),
     ("object/participant.rs", QUEUE),
@@ -56,6 +64,7 @@ const FILES: [(&str, &str); 37] = [
 const BROADCAST: &str = "channel::broadcast::model";
 const PIPE: &str = "channel::pipe::model";
 const QUEUE: &str = "channel::queue::model";
+const JOINABLE: &str = "channel::joinable::model";
 const ORDERED: &str = "channel::ordered::model";
 const SYNC: &str = "sync::model";
 
@@ -63,7 +72,7 @@ const SYNC: &str = "sync::model";
 const UNSEEN: [(&str, &str, &str); 0] = [];
 
 /// How an ordering is weakened: what is replaced by what.
-const WEAKER: [(&str, &str); 12] = [
+const WEAKER: [(&str, &str); 13] = [
     ("Acquire", "core::sync::atomic::Ordering::Relaxed"),
     ("Release", "core::sync::atomic::Ordering::Relaxed"),
     ("AcqRel", "core::sync::atomic::Ordering::Acquire"),
@@ -72,6 +81,7 @@ const WEAKER: [(&str, &str); 12] = [
     ("prim::full_fence();", ""),
     ("prim::acquire_fence();", ""),
     ("self.lane.meeting.light_fence();", ""),
+    ("self.table.meeting.light_fence();", ""),
     ("self.ring.meeting.light_fence();", ""),
     ("meeting.heavy_fence()", "true"),
     (

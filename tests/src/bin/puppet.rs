@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipc_core::{Bytes, Namespace, Queue};
-use ipc_tests::puppet::{broadcast, listener, loan, ordered, pipe, sync, wait_set};
+use ipc_tests::puppet::{broadcast, joinable, listener, loan, ordered, pipe, sync, wait_set};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -132,6 +132,7 @@ impl Puppet {
             ("len", _) => return Ok(self.queue()?.len().to_string()),
             ("sweep", _) => return Ok(self.queue()?.sweep()?.to_string()),
             ("close", _) => self.queue()?.close(),
+            ("joinable", _) => return joinable::obey(&self.namespace, rest),
             ("ordered", _) => return ordered::obey(&self.namespace, rest),
             ("sync", _) => return sync::obey(&self.namespace, rest),
             ("loan", _) => return loan::obey(&self.namespace, rest),

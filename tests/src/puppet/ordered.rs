@@ -29,7 +29,7 @@ pub enum Entry {
 const BYTES: usize = 9;
 
 impl Entry {
-    fn to_bytes(self) -> [u8; BYTES] {
+    pub(super) fn to_bytes(self) -> [u8; BYTES] {
         let (tag, number) = match self {
             Self::Begun(number) => (b'b', number),
             Self::Put(number) => (b'p', number),

@@ -104,6 +104,11 @@ impl Ctl {
         Self::new(self.lap(), self.turn(), me.bits(), State::Reading as u64)
     }
 
+    /// This message, delivered.
+    pub(super) fn freed(self) -> Self {
+        Self::free(self.lap().wrapping_add(1))
+    }
+
     /// This message, to be delivered again.
     pub(crate) fn orphan(self) -> Self {
         Self::new(
@@ -132,7 +137,7 @@ impl Ctl {
         self.0 >> LAP_SHIFT
     }
 
-    fn turn(self) -> u64 {
+    pub(super) fn turn(self) -> u64 {
         self.0 >> TURN_SHIFT & TURN
     }
 

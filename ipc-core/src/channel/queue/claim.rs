@@ -13,17 +13,17 @@ use crate::{error::Damage, object::participant::Owner, os::fork::Process, slab::
 ///
 /// A child that was forked by the message's own code has a copy of this. The claim is its parent's, so it leaves it alone.
 #[derive(Debug)]
-pub(super) struct Claim<'a> {
-    pub(super) inner: &'a Inner,
-    pub(super) me: Owner,
-    pub(super) process: Process,
-    pub(super) taken: Taken,
+pub(in crate::channel) struct Claim<'a> {
+    pub(in crate::channel) inner: &'a Inner,
+    pub(in crate::channel) me: Owner,
+    pub(in crate::channel) process: Process,
+    pub(in crate::channel) taken: Taken,
 }
 
 impl Claim<'_> {
     /// Delivers the message. The caller has made sure that this is no forked child.
     #[inline]
-    pub(super) fn commit(self) -> Result<(), Damage> {
+    pub(in crate::channel) fn commit(self) -> Result<(), Damage> {
         let finished = self.inner.ring.finish(&self.taken);
         mem::forget(self);
         finished

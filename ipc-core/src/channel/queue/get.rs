@@ -39,9 +39,9 @@ impl From<Damage> for GetRefusal {
 /// A message that the caller has claimed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken {
-    position: u64,
+    pub(super) position: u64,
     /// READING, by the caller.
-    ctl: Ctl,
+    pub(super) ctl: Ctl,
     /// Whether `head` may move past it.
     is_in_order: bool,
 }

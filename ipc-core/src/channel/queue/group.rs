@@ -12,7 +12,7 @@ const GROUP: usize = 32;
 /// Puts that become visible together: cells that are filled one by one and then committed in a row, so that a consumer
 /// that follows close behind does not take a cache line away in the middle of each put. Dropped, it commits what it has.
 #[derive(Debug)]
-pub(super) struct Group<'a> {
+pub(in crate::channel) struct Group<'a> {
     inner: &'a Inner,
     /// Who filled the cells.
     me: Option<(Owner, Process)>,
@@ -23,7 +23,7 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(inner: &'a Inner) -> Self {
+    pub(in crate::channel) fn new(inner: &'a Inner) -> Self {
         Self {
             inner,
             me: None,
@@ -35,7 +35,7 @@ impl<'a> Group<'a> {
 
     /// Adds a message; at once visible if it is long, or not where it was expected to go.
     #[inline]
-    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+    pub(in crate::channel) fn put(&mut self, bytes: &[u8]) -> Result<(), Refused> {
         let me = self.inner.member.ready().map_err(Refused::Failed)?;
         let filler = Some((me, Process::this()));
         if self.count == GROUP || self.me != filler {
@@ -65,7 +65,7 @@ impl<'a> Group<'a> {
     }
 
     /// Makes the messages visible, in order, and wakes who waits for them.
-    pub(super) fn commit(&mut self) -> Result<(), Refused> {
+    pub(in crate::channel) fn commit(&mut self) -> Result<(), Refused> {
         let filled = mem::take(&mut self.count);
         // A child that was forked by the caller's iterator leaves its parent's cells alone.
         let filler = self

@@ -32,16 +32,16 @@ const MOST_AT_ONCE: usize = 1024;
 const USUAL_BATCH: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) member: Membership,
-    pub(super) ring: Arc<Ring>,
+pub(in crate::channel) struct Inner {
+    pub(in crate::channel) member: Membership,
+    pub(in crate::channel) ring: Arc<Ring>,
     /// One for each side: a full queue says nothing about an empty one.
     put_patience: Patience,
     get_patience: Patience,
 }
 
 impl Inner {
-    pub(super) fn new(object: Arc<Object>, ring: Arc<Ring>) -> Self {
+    pub(in crate::channel) fn new(object: Arc<Object>, ring: Arc<Ring>) -> Self {
         Self {
             ring,
             put_patience: Patience::new(),
@@ -65,7 +65,7 @@ impl Inner {
 
     /// Puts without waiting.
     #[inline]
-    pub(super) fn try_put(&self, bytes: &[u8]) -> Result<(), Refused> {
+    pub(in crate::channel) fn try_put(&self, bytes: &[u8]) -> Result<(), Refused> {
         if self.put_next(bytes) {
             return Ok(());
         }
@@ -91,7 +91,7 @@ impl Inner {
 
     /// Puts; waits while there is no room.
     #[inline]
-    pub(super) fn put(
+    pub(in crate::channel) fn put(
         &self,
         bytes: &[u8],
         strategy: WaitStrategy,

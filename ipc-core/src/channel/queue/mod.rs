@@ -7,17 +7,18 @@
 #![expect(unsafe_code, reason = "one uninitialised value on the fast path")]
 
 mod cell;
-mod claim;
+pub(super) mod claim;
 pub(crate) mod container;
-mod geometry;
-mod get;
-mod group;
-mod inner;
+pub(super) mod geometry;
+pub(super) mod get;
+pub(super) mod group;
+pub(super) mod hand_over;
+pub(super) mod inner;
 mod loan;
 mod look;
-mod put;
+pub(super) mod put;
 mod repair;
-mod ring;
+pub(crate) mod ring;
 mod source;
 
 #[cfg(all(test, loom))]

@@ -12,6 +12,29 @@ use crate::{
 
 impl Repair for Ring {
     fn repair(&self, dead: &Dead<'_>) -> Result<(), Damage> {
+        self.repair_all_but(dead, |_| false)
+    }
+
+    fn names(&self, owner: Owner) -> bool {
+        let loans = self.loans.as_ref();
+        loans.is_some_and(|loans| loans.is_lent_to(owner, |position| self.refers(position)))
+    }
+
+    fn wake_all(&self) {
+        let gate = self.gate();
+        gate.items.wake_all();
+        gate.space.wake_all();
+        gate.blocks.wake_all();
+    }
+}
+
+impl Ring {
+    /// [`Repair::repair`], but for the blocks of messages that lie elsewhere by now, by the positions at which they were put.
+    pub(in crate::channel) fn repair_all_but(
+        &self,
+        dead: &Dead<'_>,
+        lies_elsewhere: impl Fn(u64) -> bool,
+    ) -> Result<(), Damage> {
         let mut has_orphans = false;
         for cell in self.all_cells() {
             // O7: before `still`. Of no known state: left as it is, and found by who uses it.
@@ -39,7 +62,9 @@ impl Repair for Ring {
         }
         self.count_orphans(has_orphans);
         if let Some(slab) = &self.slab {
-            slab.repair(dead, |position| self.refers(position));
+            slab.repair(dead, |position| {
+                self.refers(position) || lies_elsewhere(position)
+            });
         }
         if let Some(loans) = &self.loans {
             loans.repair(dead, |position| self.refers(position));
@@ -47,20 +72,6 @@ impl Repair for Ring {
         self.notes.repair(dead, |_| {})
     }
 
-    fn names(&self, owner: Owner) -> bool {
-        let loans = self.loans.as_ref();
-        loans.is_some_and(|loans| loans.is_lent_to(owner, |position| self.refers(position)))
-    }
-
-    fn wake_all(&self) {
-        let gate = self.gate();
-        gate.items.wake_all();
-        gate.space.wake_all();
-        gate.blocks.wake_all();
-    }
-}
-
-impl Ring {
     fn count_orphans(&self, are_there: bool) {
         if are_there {
             self.gate().orphans.fetch_add(1, Release); // O5, I3
