@@ -9,7 +9,6 @@ mod kernel;
 mod ours;
 mod rings;
 #[path = "../../../benches/suite/suite.rs"]
-#[allow(dead_code)] // the main suite needs all of it
 mod suite;
 mod traffic;
 
@@ -176,11 +175,12 @@ fn main() {
     let criterion = Criterion::default()
         .output_directory(&report::directory())
         .warm_up_time(WARM_UP)
-        .measurement_time(Duration::from_secs(3)) // some of it goes by while ten peers start
+        .measurement_time(Duration::from_secs(2))
         .sample_size(15)
         .nresamples(5_000)
         .configure_from_args();
     let mut suite = Suite::new(criterion);
+    suite.start_bases_within(Duration::from_millis(500)); // a node of iceoryx2 takes its time
     streams(&mut suite);
     round_trips(&mut suite);
     suite.finish();
