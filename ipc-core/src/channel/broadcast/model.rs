@@ -205,15 +205,7 @@ fn blocks_that_somebody_else_takes_over_are_not_believed() {
         });
         let publisher = Arc::clone(&w);
         let t = thread::spawn(move || {
-            if let Ok((_, owned)) = publisher
-                .ring
-                .slab
-                .as_ref()
-                .unwrap()
-                .store(owner(0), &[9; 16])
-            {
-                publisher.ring.slab.as_ref().unwrap().free(&owned).unwrap();
-            }
+            publisher.ring.store_for_model(owner(0));
         });
         match reader.read_for_model() {
             Ok(value) => assert_eq!(value, 1),
