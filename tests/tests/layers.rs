@@ -19,7 +19,10 @@ const LAYERS: [&str; 13] = [
 
 /// Files outside `os/` and `region/` that may allow unsafe code: `message` and the queues write a received value
 /// where it is to stay, loans give out the memory to who vouches for it, the users of `raw_sync` bring bare memory, the others implement `Shared` for a structure of their own.
-const UNSAFE: [&str; 15] = [
+const UNSAFE: [&str; 18] = [
+    "channel/broadcast/cursors.rs",
+    "channel/broadcast/subscriber.rs",
+    "channel/pipe/fencing.rs",
     "channel/pipe/lane.rs",
     "channel/pipe/receiver.rs",
     "channel/pipe/role.rs",

@@ -88,7 +88,7 @@ impl Cursors {
     /// Whether `position` is known to be free of subscribers.
     #[inline]
     pub(super) fn allow(&self, position: u64) -> bool {
-        position < self.limit.load(Acquire) // O5: as the thread that looked
+        position < self.limit.load(Relaxed) // O5: acquired by the fence behind the claim
     }
 
     /// How many subscribers there are.
@@ -129,7 +129,7 @@ impl Ring {
     /// Looks how far all have come. Whether `position`, which is the first unclaimed one, may be claimed now.
     #[cold]
     pub(super) fn look_at_cursors(&self, position: u64) -> bool {
-        prim::full_fence(); // O9
+        prim::full_fence(); // O9: before the look
         let least = self.cursors.least(position);
         let limit = least.saturating_add(self.one_lap());
         self.cursors.limit.fetch_max(limit, Release); // O5: for other threads
@@ -161,7 +161,7 @@ impl Ring {
             let turn = place.seated.ctl.turn().wrapping_add(1);
             cursor.turn.store(turn, Release); // O10
         }
-        prim::full_fence(); // O9
+        prim::full_fence(); // O9, as in a look
         match tail.and_then(|_| self.find_tail()) {
             Ok(start) => {
                 self.advance(&place, start);

@@ -76,7 +76,7 @@ impl World {
 
     /// From here on `slot` is dead.
     pub(super) fn die(&self, slot: u32) {
-        self.dead.fetch_or(1 << slot, Release);
+        self.dead.fetch_or(1 << slot, Release); // O7
     }
 
     pub(super) fn sweep(&self) -> u32 {
@@ -136,7 +136,6 @@ impl Ring {
     }
 
     /// A publish of a large message that got as far as its blocks.
-    #[cfg(not(loom))]
     pub(super) fn store_for_model(&self, me: Owner) -> bool {
         self.slab.as_ref().unwrap().store(me, &[0; 16]).is_ok()
     }

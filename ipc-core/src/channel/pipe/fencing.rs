@@ -36,17 +36,17 @@ use crate::{
 
 const LIGHT: u32 = 0;
 const ASKED: u32 = 1;
-const FENCED: u32 = 2;
+pub(super) const FENCED: u32 = 2;
 
 /// So many heavy fences are often.
 pub(super) const OFTEN: u32 = 4;
 /// So many publications in vain are a stream.
-const STREAM: u32 = 1024;
+pub(super) const STREAM: u32 = 1024;
 
 /// The word; one for each side that sleeps.
 #[repr(transparent)]
 #[derive(Debug)]
-pub(super) struct Fencing(AtomicU32);
+pub(super) struct Fencing(pub(super) AtomicU32);
 
 // SAFETY: an atomic.
 unsafe impl Shared for Fencing {
@@ -56,12 +56,6 @@ unsafe impl Shared for Fencing {
 }
 
 impl Fencing {
-    #[cfg(loom)]
-    pub(super) fn fence_for_model(&self, idle: &mut u32) {
-        self.0.store(FENCED, Relaxed);
-        *idle = STREAM - 1;
-    }
-
     /// For who publishes.
     #[inline(always)]
     pub(super) fn is_asked_for(&self) -> bool {

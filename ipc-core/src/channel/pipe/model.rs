@@ -3,13 +3,13 @@
 //! As in the queue's models, a dead participant is one that stops at a chosen step, after which the oracle that stands for its
 //! lock byte says so.
 
-use core::sync::atomic::Ordering::SeqCst;
+use core::sync::atomic::AtomicU32;
 use std::sync::Arc;
 
 use loom::thread;
 
 use super::{
-    fencing::OFTEN,
+    fencing::{FENCED, OFTEN, STREAM},
     lane::Side,
     on_heap::{World, geometry, owner},
     reader::{Reader, RecvRefusal},
@@ -21,7 +21,7 @@ use crate::{
         seat::Notes,
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
-    prim::Release,
+    prim::{Relaxed, Release},
 };
 
 /// A lane for two messages, and three participants.
@@ -37,6 +37,12 @@ impl World {
 
     /// Receives what a receiver waits for, asleep from the start.
     fn recv_asleep(&self, reader: &mut Reader) -> Result<u64, RecvRefusal> {
+        self.recv_asleep_after(0, reader)
+    }
+
+    /// As [`Self::recv_asleep`], by one that has slept so often before.
+    fn recv_asleep_after(&self, often: u32, reader: &mut Reader) -> Result<u64, RecvRefusal> {
+        let heavy = AtomicU32::new(often);
         let lane = self.lane();
         let attempt = || match reader.recv_for_model() {
             Err(RecvRefusal::Empty) => None,
@@ -44,11 +50,21 @@ impl World {
         };
         let mut attempt = attempt;
         asleep(lane.word(Side::Reader), || {
-            lane.attempt(Side::Reader, &self.slept, &mut attempt)
+            lane.attempt(Side::Reader, &heavy, &mut attempt)
         })
     }
 
     fn send_asleep(&self, writer: &mut Writer, value: u64) -> Result<(), SendRefusal> {
+        self.send_asleep_after(0, writer, value)
+    }
+
+    fn send_asleep_after(
+        &self,
+        often: u32,
+        writer: &mut Writer,
+        value: u64,
+    ) -> Result<(), SendRefusal> {
+        let heavy = AtomicU32::new(often);
         let lane = self.lane();
         let attempt = || match writer.send_for_model(value) {
             Err(SendRefusal::Full) => None,
@@ -56,7 +72,7 @@ impl World {
         };
         let mut attempt = attempt;
         asleep(lane.word(Side::Writer), || {
-            lane.attempt(Side::Writer, &self.slept, &mut attempt)
+            lane.attempt(Side::Writer, &heavy, &mut attempt)
         })
     }
 }
@@ -163,18 +179,19 @@ fn no_wake_is_lost_by_who_has_the_other_side_fence() {
             let w = world(true);
             let (_, mut writer) = w.writer(0).unwrap();
             let (_, mut reader) = w.reader(1).unwrap();
-            w.slept.store(OFTEN, SeqCst); // so that the first sleep asks for it
+            // Each asks for it.
             if side == Side::Reader {
                 let t =
                     thread::spawn(move || (1..=2).for_each(|i| writer.send_for_model(i).unwrap()));
-                (1..=2).for_each(|i| assert_eq!(w.recv_asleep(&mut reader), Ok(i)));
+                (1..=2).for_each(|i| assert_eq!(w.recv_asleep_after(OFTEN, &mut reader), Ok(i)));
                 t.join().unwrap();
             } else {
                 (1..=2).for_each(|i| writer.send_for_model(i).unwrap());
                 let t = thread::spawn(move || {
                     (1..=2).for_each(|i| assert_eq!(reader.recv_for_model(), Ok(i)));
                 });
-                (3..=4).for_each(|i| assert_eq!(w.send_asleep(&mut writer, i), Ok(())));
+                (3..=4)
+                    .for_each(|i| assert_eq!(w.send_asleep_after(OFTEN, &mut writer, i), Ok(())));
                 t.join().unwrap();
             }
         });
@@ -187,7 +204,9 @@ fn no_wake_is_lost_when_the_other_side_stops_fencing() {
         let w = world(true);
         let (_, mut writer) = w.writer(0).unwrap();
         let (_, mut reader) = w.reader(1).unwrap();
-        writer.fence_once_for_model();
+        // It fences for a sleeping reader, and will not do so any more after the next publication.
+        writer.near.gate().items_fencing.0.store(FENCED, Relaxed);
+        writer.idle = STREAM - 1;
         let t = thread::spawn(move || (1..=2).for_each(|i| writer.send_for_model(i).unwrap()));
         (1..=2).for_each(|i| assert_eq!(w.recv_asleep(&mut reader), Ok(i)));
         t.join().unwrap();

@@ -1,7 +1,5 @@
 //! A pipe of one direction in private memory, for tests and models.
 
-#[cfg(loom)]
-use core::sync::atomic::AtomicU32;
 use std::sync::Arc;
 
 use super::{
@@ -29,9 +27,6 @@ pub(super) struct World {
     pub(super) participants: Participants,
     /// A bit of it kills one.
     pub(super) dead: Arc<AtomicU64>,
-    /// How often somebody slept before.
-    #[cfg(loom)]
-    pub(super) slept: AtomicU32,
 }
 
 pub(super) fn owner(slot: u32) -> Owner {
@@ -66,8 +61,6 @@ impl World {
             core: Arc::new(core),
             participants: everybody,
             dead,
-            #[cfg(loom)]
-            slept: AtomicU32::new(0),
         })
     }
 
@@ -114,13 +107,6 @@ impl Writer {
         self.fill_bare(&value.to_ne_bytes())?;
         self.publish();
         Ok(())
-    }
-
-    /// Fences for a sleeping reader, and will not do so any more after the next publication.
-    #[cfg(loom)]
-    pub(super) fn fence_once_for_model(&mut self) {
-        let (near, idle) = (&self.near, &mut self.idle);
-        near.gate().items_fencing.fence_for_model(idle);
     }
 }
 
