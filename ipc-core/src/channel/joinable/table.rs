@@ -248,7 +248,8 @@ impl Table {
 
     /// The fence of who has announced that it sleeps until a job is finished (O8). Whether it reaches everybody.
     pub(super) fn heavy_fence(&self) -> bool {
-        !self.terms.is_asymmetric || self.meeting.heavy_fence()
+        let meeting = &self.meeting;
+        !self.terms.is_asymmetric || meeting.heavy_fence()
     }
 
     /// Whether there may be jobs to be delivered again.
