@@ -59,7 +59,14 @@ const ORDERED: &str = "channel::ordered::model";
 const SYNC: &str = "sync::model";
 
 /// What the models do not see, and why the ordering is there all the same: file, part of the line, what is weakened.
-const UNSEEN: [(&str, &str, &str); 0] = [];
+const UNSEEN: [(&str, &str, &str); 1] = [
+    // Between two finishers whose light fences are only the compiler's; in the model these are exchanges of one word, and order them.
+    (
+        "channel/joinable/finish.rs",
+        "prim::full_fence(); // O9",
+        "prim::full_fence();",
+    ),
+];
 
 /// How an ordering is weakened: what is replaced by what.
 const WEAKER: [(&str, &str); 10] = [
