@@ -56,7 +56,7 @@ impl Jobs {
     fn end(&self, lease: &Lease, next: Meta) -> Result<Result<(), Lost>, Damage> {
         let word = self.table.record(lease.index)?.meta();
         if self.table.terms.lease_ns != 0 {
-            let ended = word.compare_exchange(lease.meta.0, next.0, Release, Relaxed); // O1, O4
+            let ended = word.compare_exchange(lease.meta.0, next.0, Release, Relaxed); // O1, O3, O4
             if ended.is_err() {
                 return Ok(Err(Lost));
             }

@@ -221,7 +221,7 @@ impl Jobs {
     ) -> Result<Option<Meta>, Damage> {
         let mine = seen.taken(me, state);
         let meta = self.table.record(index)?.meta();
-        let taken = meta.compare_exchange(seen.0, mine.0, AcqRel, Relaxed); // O4, O7
+        let taken = meta.compare_exchange(seen.0, mine.0, Release, Relaxed); // O7; O4 by the look at `seen`
         Ok(taken.is_ok().then_some(mine))
     }
 

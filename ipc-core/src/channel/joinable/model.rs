@@ -362,10 +362,15 @@ fn a_renewed_lease_is_judged_by_its_new_deadline() {
     });
 }
 
-#[test]
-fn a_job_that_another_ones_worker_puts_is_joined() {
-    explore(2, || {
-        let w = world(2, terms(1));
+fn a_workers_put_is_joined(lease_ns: u64) {
+    explore(2, move || {
+        let w = world(
+            2,
+            Terms {
+                lease_ns,
+                ..terms(1)
+            },
+        );
         w.put(1);
         let (_, lease) = w.get(0).unwrap();
         let worker = Arc::clone(&w);
@@ -376,6 +381,16 @@ fn a_job_that_another_ones_worker_puts_is_joined() {
         assert!(!w.jobs.is_finished().unwrap(), "one of them is there");
         t.join().unwrap();
     });
+}
+
+#[test]
+fn a_job_that_another_ones_worker_puts_is_joined() {
+    a_workers_put_is_joined(0);
+}
+
+#[test]
+fn a_job_that_another_ones_worker_puts_in_time_is_joined() {
+    a_workers_put_is_joined(LONG);
 }
 
 #[test]

@@ -41,7 +41,7 @@
 //! * O2. The cell's `ctl`, FREE, by store or exchange(Release) → load(Acquire): who sees the cell empty sees the record LEASED.
 //! * O3. `meta` store(Release) LEASED → load(Acquire): who judges a lease sees its deadline; who repairs it, or sees it finished
 //!   after a later put, its position and that put.
-//! * O4. `meta` store or exchange(Release) READY, DEAD → exchange(Acquire) TAKING, REMOVING: the job is seen whole. (Exchanges in between
+//! * O4. `meta` store or exchange(Release) READY, DEAD → load(Acquire), then exchange TAKING, REMOVING: the job is seen whole. (Exchanges in between
 //!   go on with what was released before.)
 //! * O5. `returned` fetch_add(Release) → load(Acquire): who sees the count sees the record.
 //! * O6. A look at a dead letter without a claim: `meta` load(Acquire), payload, fence(Acquire), `meta` again.
@@ -248,7 +248,8 @@ impl Table {
 
     /// The fence of who has announced that it sleeps until a job is finished (O8). Whether it reaches everybody.
     pub(super) fn heavy_fence(&self) -> bool {
-        !self.terms.is_asymmetric || self.meeting.heavy_fence()
+        let meeting = &self.meeting;
+        !self.terms.is_asymmetric || meeting.heavy_fence()
     }
 
     /// Whether there may be jobs to be delivered again.
