@@ -25,15 +25,15 @@ Examples:
     ipc queue create jobs --capacity 1024
     ipc queue create frames --capacity 16 --memory 64MiB --mode 660
     ipc queue create pages --capacity 64 --lifo
-    ipc queue create tasks --capacity 1024 --priority
-    ipc queue create work --capacity 1024 --joinable --lease-time 30s --max-attempts 5")]
+    ipc queue create tasks --priority
+    ipc queue create work --joinable --lease-time 30s --max-attempts 5")]
 pub(crate) struct Create {
     /// The queue's name
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) order: Order,
     /// How many messages it holds at the most
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", default_value_t = 1024)]
     pub(crate) capacity: usize,
     /// Memory for messages longer than a cell; also the length of the longest message [default: 1MiB]
     #[arg(long, short, value_name = "SIZE", value_parser = size)]

@@ -325,24 +325,17 @@ impl Ring {
     pub(crate) fn describe(&self) -> String {
         let (len, capacity) = (self.len(), self.geometry.ring.capacity);
         let kind = if self.is_lossless() {
-            let count = self.subscribers();
-            let plural = if count == 1 { "" } else { "s" };
-            format!(
-                "lossless, {count} subscriber{plural} of {}",
-                self.geometry.subscribers
-            )
+            let (count, most) = (self.subscribers(), self.geometry.subscribers);
+            format!("lossless to {count} of {most}")
         } else {
             "lossy".to_owned()
         };
-        let memory = self.geometry.ring.slab.bytes();
-        let in_blocks = match memory {
+        let in_blocks = match self.memory_used() {
             0 => String::new(),
-            _ => format!(", {} of {memory} bytes in blocks", self.memory_used()),
+            used => format!(", {used} bytes in blocks"),
         };
         let closed = if self.is_closed() { ", closed" } else { "" };
-        format!(
-            "{kind}, {} published, the last {len} of {capacity} there{in_blocks}{closed}",
-            self.claimed()
-        )
+        let published = self.claimed();
+        format!("{len}/{capacity}, {kind}, {published} published{in_blocks}{closed}")
     }
 }

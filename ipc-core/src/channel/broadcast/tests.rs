@@ -445,15 +445,14 @@ fn a_broadcast_is_made_and_opened_as_what_it_is() {
     let seen = place.0.inspect("news").unwrap();
     assert_eq!(seen.kind, Kind::Broadcast);
     assert!(
-        seen.state
-            .starts_with("lossy, 1 published, the last 1 of 5 there"),
+        seen.state.starts_with("1/5, lossy, 1 published"),
         "{}",
         seen.state
     );
     let lossless = place.options::<u64>(5).create("exact").unwrap();
     let _one = lossless.subscribe().unwrap();
     let seen = place.0.inspect("exact").unwrap();
-    assert!(seen.state.starts_with("lossless, 1 subscriber of 64"));
+    assert!(seen.state.starts_with("0/5, lossless to 1 of 64"));
     assert_eq!(seen.visits[0].activity, Activity::Reading);
     made.unlink().unwrap();
     assert!(place.options::<u64>(5).open("news").is_err());
