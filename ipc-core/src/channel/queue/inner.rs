@@ -383,6 +383,13 @@ impl Inner {
             .unwrap_or(Err(Unmet::GaveUp))
     }
 
+    /// Spins for a short time, if that is how gets wait. Whether a get is worth a try then.
+    #[inline]
+    pub(super) fn spin_to_get(&self, strategy: WaitStrategy) -> bool {
+        let is_promising = || self.ring.may_have_message();
+        self.get_patience.spin(strategy, is_promising)
+    }
+
     /// What a get that does not wait does when there was nothing: perhaps a dead process holds something back.
     #[cold]
     pub(super) fn retry<R>(

@@ -292,7 +292,12 @@ impl<T: Message> Queue<T> {
 
     #[inline]
     fn get_until(&self, deadline: Deadline, to: &mut impl Target) -> Result<(), Unmet> {
-        match self.inner.get_next(to) {
+        let got = match self.inner.get_next(to) {
+            // Here, so that what was waited for has a short way to the caller.
+            Err(Unmet::GaveUp) if self.inner.spin_to_get(self.wait) => self.inner.get_next(to),
+            got => got,
+        };
+        match got {
             Ok(()) => Ok(()),
             Err(unmet) => self.wait_for_one(unmet, deadline, to),
         }
