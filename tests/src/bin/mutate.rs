@@ -1,17 +1,21 @@
 //! Weakens each ordering of the lock-free code in turn and runs the loom models, which must notice.
 //!
 //! `cargo run --release -p ipc-tests --bin mutate [FILTER]` works on a copy of `ipc-core` under the target directory. It
-//! exits with 1 when a weakening goes unnoticed (or when one listed in [`UNSEEN`] is noticed after all), else with 0.
+//! exits with 1 when a weakening goes unnoticed (or when one listed in [`UNSEEN`] is noticed after all), else with 0. With
+//! `--every N`, for who has less time, only one ordering of N is weakened.
 
 use std::{
     collections::HashMap,
     env, fs,
+    num::NonZero,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
+
+use clap::Parser;
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
 const FILES: [(&str, &str); 45] = [
@@ -170,8 +174,19 @@ impl Mutation {
     }
 }
 
+/// Weakens each memory ordering of the lock-free code, which a loom model must notice
+#[derive(Debug, Parser)]
+struct Args {
+    /// Only orderings whose file, line or text contains this
+    #[arg(default_value = "")]
+    filter: String,
+    /// Only one ordering of so many
+    #[arg(long, value_name = "N", default_value = "1")]
+    every: NonZero<usize>,
+}
+
 fn main() -> ExitCode {
-    let filter = env::args().nth(1).unwrap_or_default();
+    let Args { filter, every } = Args::parse();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = env::var_os("CARGO_TARGET_DIR").map_or(workspace.join("target"), PathBuf::from);
     let mutations: Vec<Mutation> = FILES
@@ -184,6 +199,7 @@ fn main() -> ExitCode {
             )
         })
         .filter(|m| m.name().contains(&filter))
+        .step_by(every.get())
         .collect();
     assert!(!mutations.is_empty(), "no ordering matches {filter:?}");
     println!("{} orderings to weaken", mutations.len());
