@@ -292,12 +292,26 @@ impl<T: Message> Queue<T> {
 
     #[inline]
     fn get_until(&self, deadline: Deadline, to: &mut impl Target) -> Result<(), Unmet> {
-        let got = match self.inner.get_next(to) {
-            // Here, so that what was waited for has a short way to the caller.
-            Err(Unmet::GaveUp) if self.inner.spin_to_get(self.wait) => self.inner.get_next(to),
-            got => got,
+        match self.inner.get_next(to) {
+            Ok(()) => Ok(()),
+            Err(unmet) => self.spin_for_one(unmet, deadline, to),
+        }
+    }
+
+    /// As [`Self::wait_for_one`], with a short way to the caller for what comes soon.
+    #[cold]
+    #[inline(never)]
+    fn spin_for_one(
+        &self,
+        unmet: Unmet,
+        deadline: Deadline,
+        to: &mut impl Target,
+    ) -> Result<(), Unmet> {
+        let again = match unmet {
+            Unmet::GaveUp if self.inner.spin_to_get(self.wait) => self.inner.get_next(to),
+            unmet => Err(unmet),
         };
-        match got {
+        match again {
             Ok(()) => Ok(()),
             Err(unmet) => self.wait_for_one(unmet, deadline, to),
         }
