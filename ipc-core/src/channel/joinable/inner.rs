@@ -134,14 +134,14 @@ impl Inner {
         from: u64,
         to: &mut G,
     ) -> Result<Lease, Unmet> {
+        let process = Process::this();
+        let draft = self.jobs.hold_for(me, process, &taken);
+        let draft = draft.map_err(|refusal| self.unmet(refusal))?;
         let claim = Claim {
             inner: &self.queue,
             me,
-            process: Process::this(),
+            process,
             taken,
-        };
-        let Some(draft) = self.jobs.hold(me, claim.process) else {
-            return Err(self.unmet(self.jobs.no_record()));
         };
         if !self.jobs.table.terms.allows_another(taken.failures()) {
             return Err(self.bury_fresh(claim, draft, from));

@@ -8,7 +8,7 @@ use super::{
     errors::{GetJobError, GetJobTimeoutError, LeaseError, TaskDoneError, TryGetJobError},
     finish::Lost,
     jobs::Jobs,
-    lease::Refusal,
+    lease::{Claimed, Refusal},
     on_heap::Got,
     terms::Terms,
 };
@@ -266,6 +266,31 @@ fn a_full_table_refuses_and_says_why() {
     assert_eq!(got.bytes, b"one");
     assert!(world.jobs.finish_for_model(&got.lease));
     assert_eq!(world.get(2).unwrap().bytes, b"two");
+}
+
+#[test]
+fn a_job_for_which_no_record_is_left_was_not_tried() {
+    let world = world(1, 1, 0);
+    world.put(b"first");
+    for _ in 0..3 {
+        world.put(b"second");
+        // Both saw the free record; the other one was faster.
+        let Ok(Claimed::Fresh(first)) = world.jobs.claim(owner(1)) else {
+            panic!("no job");
+        };
+        let second = world.get(2).unwrap();
+        let refused = world.jobs.receive_for_model(owner(1), &first);
+        assert_eq!(refused.unwrap_err(), Refusal::NoRecord);
+        assert!(world.jobs.finish_for_model(&second.lease));
+    }
+    let Ok(Claimed::Fresh(first)) = world.jobs.claim(owner(1)) else {
+        panic!("no job");
+    };
+    assert_eq!(first.failures(), 0, "others' haste counts as its attempts");
+    let got = world.jobs.receive_for_model(owner(1), &first).unwrap();
+    assert_eq!((&got.bytes[..], got.lease.attempt), (&b"first"[..], 1));
+    assert!(world.jobs.finish_for_model(&got.lease));
+    world.assert_empty();
 }
 
 #[test]
