@@ -500,3 +500,42 @@ fn a_panicking_worker_gives_its_job_back() {
     assert_eq!((dead.value, dead.attempts), (5, 3));
     queue.join().unwrap();
 }
+
+#[test]
+#[expect(unsafe_code, reason = "forks")]
+fn a_child_forked_while_a_thread_counts_its_jobs_is_not_held_up() {
+    use core::sync::atomic::{AtomicBool, Ordering};
+    const FORKS: usize = 100;
+    let place = Place::new("fork");
+    let queue: JoinableQueue<u32> = place.options(4).anonymous().unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                queue.put(7).unwrap();
+                assert_eq!(queue.get().unwrap().into_value(), 7);
+                queue.task_done().unwrap();
+            }
+        });
+        let outcomes: Vec<_> = (0..FORKS)
+            .map(|_| {
+                // SAFETY: the child calls nothing that another thread may have left locked, and ends.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    // SAFETY: as above.
+                    unsafe { libc::alarm(10) };
+                    let is_told = matches!(queue.task_done(), Err(TaskDoneError::TooOften));
+                    // SAFETY: as above.
+                    unsafe { libc::_exit(i32::from(!is_told)) };
+                }
+                let mut status = 0;
+                // SAFETY: our own child, and a place for its status.
+                unsafe { libc::waitpid(child, &raw mut status, 0) };
+                status
+            })
+            .take_while(|&status| status == 0)
+            .collect();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(outcomes.len(), FORKS, "a child was held up");
+    });
+}
