@@ -26,7 +26,7 @@ use crate::{
         seat::Notes,
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
-    os::fork::Process,
+    os::fork::{self, Process},
 };
 
 #[derive(Debug)]
@@ -134,14 +134,14 @@ impl Inner {
         from: u64,
         to: &mut G,
     ) -> Result<Lease, Unmet> {
+        let process = Process::this();
+        let draft = self.jobs.hold_for(me, process, &taken);
+        let draft = draft.map_err(|refusal| self.unmet(refusal))?;
         let claim = Claim {
             inner: &self.queue,
             me,
-            process: Process::this(),
+            process,
             taken,
-        };
-        let Some(draft) = self.jobs.hold(me, claim.process) else {
-            return Err(self.unmet(self.jobs.no_record()));
         };
         if !self.jobs.table.terms.allows_another(taken.failures()) {
             return Err(self.bury_fresh(claim, draft, from));
@@ -467,27 +467,30 @@ impl Inner {
         }
     }
 
+    /// Calls `with` on the jobs whose values this process has taken out, while no fork can happen: a child would find them locked.
+    fn with_taken_out<R>(&self, with: impl FnOnce(&mut Vec<(ThreadId, Lease)>) -> R) -> R {
+        let this = Process::this(); // asked before: it may hold forks by itself
+        let _no_fork = fork::hold_forks();
+        let taken_out = self.taken_out.lock();
+        let mut taken_out = taken_out.unwrap_or_else(PoisonError::into_inner);
+        taken_out.retain(|(_, lease)| lease.process == this); // a forked child has its parent's
+        with(&mut taken_out)
+    }
+
     /// Keeps a lease until [`Self::task_done`].
     pub(super) fn keep(&self, lease: Lease) {
-        let mut kept = self
-            .taken_out
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        kept.push((thread::current().id(), lease));
+        let me = thread::current().id();
+        self.with_taken_out(|taken_out| taken_out.push((me, lease)));
     }
 
     /// Finishes the job that this thread has kept longest.
     pub(super) fn task_done(&self) -> Result<(), TaskDoneError> {
-        let lease = {
-            let mut kept = self
-                .taken_out
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            kept.retain(|(_, lease)| lease.process.is_this()); // a forked child has its parent's
-            let me = thread::current().id();
-            let mine = kept.iter().position(|(thread, _)| *thread == me);
-            kept.remove(mine.ok_or(TaskDoneError::TooOften)?).1
-        };
+        let me = thread::current().id();
+        let lease = self.with_taken_out(|taken_out| {
+            let mine = taken_out.iter().position(|(thread, _)| *thread == me)?;
+            Some(taken_out.remove(mine).1)
+        });
+        let lease = lease.ok_or(TaskDoneError::TooOften)?;
         Ok(self.settle(&lease, |jobs, lease| jobs.finish(lease))?)
     }
 }

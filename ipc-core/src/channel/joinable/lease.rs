@@ -152,6 +152,21 @@ impl Jobs {
         None
     }
 
+    /// Any free record, for a job that was claimed in the ring. Where others were faster, the job is left to the next get, as if
+    /// it had not been claimed: that is no attempt at it.
+    pub(super) fn hold_for(
+        &self,
+        me: Owner,
+        process: Process,
+        taken: &Taken,
+    ) -> Result<Draft<'_>, Refusal> {
+        if let Some(draft) = self.hold(me, process) {
+            return Ok(draft);
+        }
+        self.ring.leave_untried(taken)?;
+        Err(self.no_record())
+    }
+
     /// A record that this thread took.
     pub(super) fn draft(&self, index: u32, meta: Meta) -> Result<Draft<'_>, Damage> {
         Ok(Draft {

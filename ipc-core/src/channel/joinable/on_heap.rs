@@ -62,7 +62,7 @@ impl Jobs {
     /// A get as the queue does it.
     pub(super) fn get_for_model(&self, me: Owner) -> Result<Got, Refusal> {
         match self.claim(me)? {
-            Claimed::Fresh(taken) => self.move_for_model(me, &taken),
+            Claimed::Fresh(taken) => self.receive_for_model(me, &taken),
             Claimed::Returned(index, meta) => {
                 let draft = self.draft(index, meta)?;
                 let attempt = draft.count_attempt();
@@ -94,23 +94,33 @@ impl Jobs {
         me: Owner,
         taken: &Taken,
     ) -> Result<(Draft<'_>, bool, Vec<u8>), Refusal> {
-        let draft = self.hold(me, Process::this()).ok_or(Refusal::NoRecord)?;
+        let draft = self.hold_for(me, Process::this(), taken)?;
+        let (is_large, bytes) = self.copy_for_model(me, &draft, taken).inspect_err(|_| {
+            let _ = self.ring.put_back(taken);
+        })?;
+        Ok((draft, is_large, bytes))
+    }
+
+    fn copy_for_model(
+        &self,
+        me: Owner,
+        draft: &Draft<'_>,
+        taken: &Taken,
+    ) -> Result<(bool, Vec<u8>), Refusal> {
         let mut bytes = Vec::new();
         let is_short = self.ring.short(taken)?;
         if let Some(short) = is_short {
             crate::message::Received::Shared(short).write_over(&mut bytes);
         }
         let is_large =
-            !self.move_short(&draft, taken)? && self.move_large(me, &draft, taken, &mut bytes)?;
-        Ok((draft, is_large, bytes))
+            !self.move_short(draft, taken)? && self.move_large(me, draft, taken, &mut bytes)?;
+        Ok((is_large, bytes))
     }
 
-    fn move_for_model(&self, me: Owner, taken: &Taken) -> Result<Got, Refusal> {
+    /// What a get does once it has claimed a job in the ring.
+    pub(super) fn receive_for_model(&self, me: Owner, taken: &Taken) -> Result<Got, Refusal> {
         let from = self.ring.head();
-        let filled = self.fill_taken_for_model(me, taken);
-        let (draft, is_large, bytes) = filled.inspect_err(|_| {
-            let _ = self.ring.put_back(taken);
-        })?;
+        let (draft, is_large, bytes) = self.fill_taken_for_model(me, taken)?;
         let lease = draft.lease(taken.failures() + 1, is_large);
         self.ring.finish(taken)?;
         self.ring.announce_gets(self.ring.behind(taken, from), 1);

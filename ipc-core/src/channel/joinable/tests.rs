@@ -8,7 +8,7 @@ use super::{
     errors::{GetJobError, GetJobTimeoutError, LeaseError, TaskDoneError, TryGetJobError},
     finish::Lost,
     jobs::Jobs,
-    lease::Refusal,
+    lease::{Claimed, Refusal},
     on_heap::Got,
     terms::Terms,
 };
@@ -269,6 +269,31 @@ fn a_full_table_refuses_and_says_why() {
 }
 
 #[test]
+fn a_job_for_which_no_record_is_left_was_not_tried() {
+    let world = world(1, 1, 0);
+    world.put(b"first");
+    for _ in 0..3 {
+        world.put(b"second");
+        // Both saw the free record; the other one was faster.
+        let Ok(Claimed::Fresh(first)) = world.jobs.claim(owner(1)) else {
+            panic!("no job");
+        };
+        let second = world.get(2).unwrap();
+        let refused = world.jobs.receive_for_model(owner(1), &first);
+        assert_eq!(refused.unwrap_err(), Refusal::NoRecord);
+        assert!(world.jobs.finish_for_model(&second.lease));
+    }
+    let Ok(Claimed::Fresh(first)) = world.jobs.claim(owner(1)) else {
+        panic!("no job");
+    };
+    assert_eq!(first.failures(), 0, "others' haste counts as its attempts");
+    let got = world.jobs.receive_for_model(owner(1), &first).unwrap();
+    assert_eq!((&got.bytes[..], got.lease.attempt), (&b"first"[..], 1));
+    assert!(world.jobs.finish_for_model(&got.lease));
+    world.assert_empty();
+}
+
+#[test]
 fn a_closed_queue_is_over_when_every_job_is_finished() {
     let world = world(2, 3, 0);
     world.put(b"job");
@@ -474,4 +499,43 @@ fn a_panicking_worker_gives_its_job_back() {
     let dead = queue.take_dead().unwrap();
     assert_eq!((dead.value, dead.attempts), (5, 3));
     queue.join().unwrap();
+}
+
+#[test]
+#[expect(unsafe_code, reason = "forks")]
+fn a_child_forked_while_a_thread_counts_its_jobs_is_not_held_up() {
+    use core::sync::atomic::{AtomicBool, Ordering};
+    const FORKS: usize = 100;
+    let place = Place::new("fork");
+    let queue: JoinableQueue<u32> = place.options(4).anonymous().unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                queue.put(7).unwrap();
+                assert_eq!(queue.get().unwrap().into_value(), 7);
+                queue.task_done().unwrap();
+            }
+        });
+        let outcomes: Vec<_> = (0..FORKS)
+            .map(|_| {
+                // SAFETY: the child calls nothing that another thread may have left locked, and ends.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    // SAFETY: as above.
+                    unsafe { libc::alarm(10) };
+                    let is_told = matches!(queue.task_done(), Err(TaskDoneError::TooOften));
+                    // SAFETY: as above.
+                    unsafe { libc::_exit(i32::from(!is_told)) };
+                }
+                let mut status = 0;
+                // SAFETY: our own child, and a place for its status.
+                unsafe { libc::waitpid(child, &raw mut status, 0) };
+                status
+            })
+            .take_while(|&status| status == 0)
+            .collect();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(outcomes.len(), FORKS, "a child was held up");
+    });
 }

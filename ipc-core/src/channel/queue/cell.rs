@@ -15,7 +15,8 @@
 //!
 //! `turn` counts how often a message was orphaned. Without it, a sweeper that paused between its proof of death and its
 //! exchange could take READING(lap, 5) of a *later* participant 5 for that of the dead one. (It would now have to pause
-//! while sixteen readers of one message die or give up.)
+//! while sixteen readers of one message die or give up.) It counts deaths, at least: a reader that lives may leave it as it is
+//! ([`Ring::leave_untried`](super::ring::Ring::leave_untried)).
 //!
 //! # The done word
 //!
@@ -117,6 +118,11 @@ impl Ctl {
             0,
             State::Orphan as u64,
         )
+    }
+
+    /// This message, to be delivered again, as nobody has tried to deliver it.
+    pub(super) fn untried(self) -> Self {
+        Self::new(self.lap(), self.turn(), 0, State::Orphan as u64)
     }
 
     /// The state; `None` for a pattern that nobody writes.

@@ -308,8 +308,18 @@ impl Ring {
     /// Leaves a claimed message to the next get.
     #[cold]
     pub(crate) fn put_back(&self, taken: &Taken) -> Result<(), Damage> {
+        self.leave(taken, taken.ctl.orphan())
+    }
+
+    /// As [`Self::put_back`], of a message that the caller has not tried to deliver: that does not count as a failure.
+    #[cold]
+    pub(in crate::channel) fn leave_untried(&self, taken: &Taken) -> Result<(), Damage> {
+        self.leave(taken, taken.ctl.untried())
+    }
+
+    fn leave(&self, taken: &Taken, orphan: Ctl) -> Result<(), Damage> {
         let cell = self.cell(taken.position)?;
-        cell.ctl().store(taken.ctl.orphan().0, Release); // O8
+        cell.ctl().store(orphan.0, Release); // O8
         self.gate().orphans.fetch_add(1, Release); // O5; by I3 a repair counts it if we die before
         self.gate().items.wake(1);
         Ok(())
