@@ -1,7 +1,7 @@
 //! A broadcast: what anybody publishes, every subscriber receives.
 //!
 //! Read in this order: `cell` (the claim word), `ring` (layout, invariants, orderings) with `publish`, `clear`, `read`, `cursors` and
-//! `repair` (the algorithm, which never waits), `inner` (waiting and errors), this file and `subscriber` (the public face), `options`,
+//! `repair` (the algorithm, which never waits), `loan` (messages in place), `inner` (waiting and errors), this file and `subscriber` (the public face), `options`,
 //! `errors`.
 
 mod cell;
@@ -10,6 +10,7 @@ mod cursors;
 mod errors;
 mod geometry;
 mod inner;
+mod loan;
 pub(crate) mod options;
 mod publish;
 mod read;

@@ -7,10 +7,10 @@
 //!
 //! ```text
 //!   0          128                            256
-//!   ┌──────────┬──────────────────────────────┬────────────────────┬───────┬─────────┬───────┬──────────────┐
-//!   │ tail     │ gate: closed·items·space·    │ cells[0..capacity] │ seats │ cursors │ notes │ slab, if any │
-//!   │          │       blocks                 │                    │       │         │       │              │
-//!   └──────────┴──────────────────────────────┴────────────────────┴───────┴─────────┴───────┴──────────────┘
+//!   ┌──────────┬──────────────────────────────┬────────────────────┬───────┬─────────┬───────┬──────────────┬───────────────┐
+//!   │ tail     │ gate: closed·items·space·    │ cells[0..capacity] │ seats │ cursors │ notes │ slab, if any │ loans, if any │
+//!   │          │       blocks                 │                    │       │         │       │              │               │
+//!   └──────────┴──────────────────────────────┴────────────────────┴───────┴─────────┴───────┴──────────────┴───────────────┘
 //!     publishers  who sleeps or closes          owner of the claim   subscribers       waiters
 //!
 //!   cell:  0     8        16
@@ -21,7 +21,7 @@
 //!
 //! A *position* counts messages since creation, as in a queue: `lap << shift | index`, with `index < capacity` and `1 << shift` the
 //! next power of two. Lap 0 came to nothing before anybody came; the first message is in lap 1. The top two bits of `length` say in
-//! which way the message is there (bit 63: in blocks; bit 62 is free for another way).
+//! which way the message is there (bit 63: in blocks; bit 62: in one block that was lent, see [`super::loan`]).
 //!
 //! Each cell is one claim word and no second one that says "done", unlike a queue's: a publisher then needs no look at a cell
 //! before it claims it, as its word is FULL of the last lap whoever published it, and a short message is one cache line.
@@ -104,11 +104,15 @@ pub(crate) struct Ring {
     cells: Span<AtomicU64>,
     pub(super) cursors: Cursors,
     pub(super) slab: Option<Slab>,
+    /// Blocks for messages that are written in place.
+    pub(super) loans: Option<Slab>,
     /// Who waits.
     pub(crate) notes: Seats,
     pub(super) meeting: Meeting,
     /// Where the oldest message in blocks probably is. Private memory.
     pub(super) oldest_large: AtomicU64,
+    /// The same, of messages that were written in place.
+    pub(super) oldest_lent: AtomicU64,
     /// One for each cell's payload.
     pub(super) witnesses: prim::Witnesses,
 }
@@ -139,9 +143,15 @@ impl Ring {
                     .slab
                     .map(|at| Slab::new(region, at, geometry.ring.slab))
                     .transpose()?,
+                loans: at
+                    .rest
+                    .loans
+                    .map(|at| Slab::new(region, at, geometry.ring.loans))
+                    .transpose()?,
                 notes: Seats::new(region, at.rest.notes, geometry.ring.notes)?,
                 meeting: Meeting::new(),
                 oldest_large: AtomicU64::new(0),
+                oldest_lent: AtomicU64::new(0),
                 witnesses: prim::Witnesses::new(capacity),
             })
         };
@@ -339,9 +349,13 @@ impl Ring {
             0 => String::new(),
             _ => format!(", {} of {memory} bytes in blocks", self.memory_used()),
         };
+        let loans = match self.geometry.ring.loans.blocks {
+            0 => String::new(),
+            count => format!(", {} of {count} loans in use", self.loans_used()),
+        };
         let closed = if self.is_closed() { ", closed" } else { "" };
         format!(
-            "{kind}, {} published, the last {len} of {capacity} there{in_blocks}{closed}",
+            "{kind}, {} published, the last {len} of {capacity} there{in_blocks}{loans}{closed}",
             self.claimed()
         )
     }
