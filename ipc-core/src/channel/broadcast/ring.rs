@@ -68,6 +68,7 @@
 //! |---|---|---|
 //! | before its claim | at most blocks of its own | the sweep frees them |
 //! | after the claim, before `tail` moved | a hint that lags | who meets the cell walks on |
+//! | with a loan | a block of its own | the sweep frees it |
 //! | WRITING | a cell without a message | the sweep: VOID; readers pass over it |
 //! | after the commit, before waking | a message and sleepers | the sweep wakes all |
 //! | CLEARING | a message some of whose blocks are its own | the sweep: STALE; the next who needs them takes all |
