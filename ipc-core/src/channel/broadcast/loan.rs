@@ -22,11 +22,6 @@
 //! Who looks for a block between the claim of a cell and its commit sees WRITING, and no block to take. The publisher's fence lies before
 //! that, so it needs another behind the commit: either it sees the sleeper then, or the sleeper sees LARGE.
 
-#[cfg(all(test, loom))]
-mod model;
-#[cfg(all(test, not(loom)))]
-mod tests;
-
 use std::time::Duration;
 
 use super::{
@@ -453,3 +448,8 @@ fn find(inner: &Inner, reader: &mut Reader) -> Result<Found, Unmet> {
     inner.member.check_whole()?;
     Ok(found)
 }
+
+#[cfg(all(test, loom))]
+mod model;
+#[cfg(all(test, not(loom)))]
+mod tests;
