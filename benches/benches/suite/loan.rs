@@ -8,16 +8,36 @@ use ipc_benches::crew::{Crew, Role, Rounds, Workers::Threads};
 use ipc_benches::harness::solo;
 use ipc_benches::nth_core;
 use ipc_benches::queue::namespace;
-use ipc_core::{Bytes, Pipe, Queue, Receiver, Sender, WaitStrategy};
+use ipc_core::{Broadcast, Bytes, Pipe, Queue, Receiver, Sender, Subscriber, WaitStrategy};
 use std::hint::black_box;
 
-/// Bytes of a loan, and the figures: of a pipe, of a queue.
-const SIZES: [(usize, &str, &str); 5] = [
-    (64, "ipc_pipe_64B", "ipc_queue_64B"),
-    (4 << 10, "ipc_pipe_4KiB", "ipc_queue_4KiB"),
-    (64 << 10, "ipc_pipe_64KiB", "ipc_queue_64KiB"),
-    (1 << 20, "ipc_pipe_1MiB", "ipc_queue_1MiB"),
-    (16 << 20, "ipc_pipe_16MiB", "ipc_queue_16MiB"),
+/// Bytes of a loan, and the figures: of a pipe, of a queue, of a broadcast.
+const SIZES: [(usize, &str, &str, &str); 5] = [
+    (64, "ipc_pipe_64B", "ipc_queue_64B", "ipc_broadcast_64B"),
+    (
+        4 << 10,
+        "ipc_pipe_4KiB",
+        "ipc_queue_4KiB",
+        "ipc_broadcast_4KiB",
+    ),
+    (
+        64 << 10,
+        "ipc_pipe_64KiB",
+        "ipc_queue_64KiB",
+        "ipc_broadcast_64KiB",
+    ),
+    (
+        1 << 20,
+        "ipc_pipe_1MiB",
+        "ipc_queue_1MiB",
+        "ipc_broadcast_1MiB",
+    ),
+    (
+        16 << 20,
+        "ipc_pipe_16MiB",
+        "ipc_queue_16MiB",
+        "ipc_broadcast_16MiB",
+    ),
 ];
 /// Loans that there is memory for.
 const LOANS: usize = 4;
@@ -35,6 +55,13 @@ fn queue(size: usize) -> Queue<Bytes> {
     let options = Queue::options(LOANS).loans(LOANS, size).memory(0);
     let options = options.namespace(&namespace()).wait(WaitStrategy::Spin);
     options.anonymous().expect("make a queue")
+}
+
+fn broadcast(size: usize) -> (Subscriber<Bytes>, Broadcast<Bytes>) {
+    let options = Broadcast::options(LOANS).loans(LOANS, size).memory(0);
+    let options = options.namespace(&namespace()).wait(WaitStrategy::Spin);
+    let broadcast = options.anonymous().expect("make a broadcast");
+    (broadcast.subscribe().expect("subscribe"), broadcast)
 }
 
 /// Writes what a message has to show for: its number, and the whole of it where it is filled.
@@ -88,6 +115,30 @@ fn get(queue: &Queue<Bytes>, size: usize, index: u64, read: Read) {
     assert_eq!(message.len(), size);
     // SAFETY: as above.
     read(black_box(unsafe { message.as_slice() }), index);
+}
+
+fn publish(broadcast: &Broadcast<Bytes>, size: usize, index: u64, write: Write) {
+    let mut loan = broadcast.loan(size).expect("a loan of the broadcast");
+    // SAFETY: nobody but this benchmark has the broadcast.
+    write(black_box(unsafe { loan.as_mut_slice() }), index);
+    loan.publish().expect("publish");
+}
+
+fn follow(subscriber: &mut Subscriber<Bytes>, size: usize, index: u64, read: Read) {
+    let message = subscriber.recv_ref().expect("receive");
+    assert!(message.len() == size && message.is_in_place());
+    // SAFETY: as above.
+    read(black_box(unsafe { message.as_slice() }), index);
+}
+
+fn broadcast_alone(size: usize, write: Write, read: Read) -> Crew {
+    solo(move || {
+        let (mut subscriber, broadcast) = broadcast(size);
+        move |index| {
+            publish(&broadcast, size, index, write);
+            follow(&mut subscriber, size, index, read);
+        }
+    })
 }
 
 fn pipe_alone(size: usize, write: Write, read: Read) -> Crew {
@@ -144,10 +195,18 @@ fn queue_of_two(size: usize, write: Write, read: Read) -> Crew {
     )
 }
 
+fn broadcast_of_two(size: usize, write: Write, read: Read) -> Crew {
+    let (mut subscriber, broadcast) = broadcast(size);
+    two(
+        move |index| publish(&broadcast, size, index, write),
+        move |index| follow(&mut subscriber, size, index, read),
+    )
+}
+
 /// What a loan, sending it and receiving it by reference costs, whatever its length: by one thread, and between two.
 pub(crate) fn of_any_length(suite: &mut Suite) {
     let one = || Throughput::Elements(1);
-    for (size, of_pipe, of_queue) in SIZES {
+    for (size, of_pipe, of_queue, of_broadcast) in SIZES {
         let bases: &[&str] = if size == 64 { &[] } else { &[SIZES[0].1] };
         suite.figure(("loan_alone", of_pipe), bases, one(), move || {
             pipe_alone(size, number, check_number)
@@ -161,6 +220,13 @@ pub(crate) fn of_any_length(suite: &mut Suite) {
         });
         suite.figure(("loan_of_two", of_queue), bases, one(), move || {
             queue_of_two(size, number, check_number)
+        });
+        let bases: &[&str] = if size == 64 { &[] } else { &[SIZES[0].3] };
+        suite.figure(("loan_alone", of_broadcast), bases, one(), move || {
+            broadcast_alone(size, number, check_number)
+        });
+        suite.figure(("loan_of_two", of_broadcast), bases, one(), move || {
+            broadcast_of_two(size, number, check_number)
         });
     }
 }
@@ -185,6 +251,9 @@ pub(crate) fn filled_and_checked(suite: &mut Suite) {
         });
         suite.figure((group, "ipc_queue_alone"), floor, bytes(), move || {
             queue_alone(size, fill, check)
+        });
+        suite.figure((group, "ipc_broadcast_alone"), floor, bytes(), move || {
+            broadcast_alone(size, fill, check)
         });
         suite.figure((group, "ipc_pipe_of_two"), floor, bytes(), move || {
             pipe_of_two(size, fill, check)

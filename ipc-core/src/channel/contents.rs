@@ -61,6 +61,11 @@ pub(super) enum Contents<'a> {
     Lent(&'a Slab, Chain),
 }
 
+/// Whether the payload is a block that was lent, for who looks at a cell that he has not claimed.
+pub(super) fn is_lent(length: &AtomicU64) -> bool {
+    length.load(Relaxed) & IN_LOAN != 0
+}
+
 impl<'a> Contents<'a> {
     /// Interprets a cell's payload and length, which may be lies.
     pub(super) fn of(

@@ -53,10 +53,10 @@ pub(crate) enum Lent<'a> {
 }
 
 /// Memory in a channel `C` in which a message is written where its receiver will read it: from
-/// [`Sender::loan`](crate::Sender::loan) and [`Queue::loan`](crate::Queue::loan).
+/// [`Sender::loan`](crate::Sender::loan), [`Queue::loan`](crate::Queue::loan) and [`Broadcast::loan`](crate::Broadcast::loan).
 ///
 /// What it costs does not depend on its length: nothing is cleared or copied. The bytes are at first what older messages left there,
-/// and **what is not written over is sent**. They begin on a cache line (64 bytes); in a queue, on a page.
+/// and **what is not written over is sent**. They begin on a cache line (64 bytes); in a queue and a broadcast, on a page.
 ///
 /// # Writing
 ///
@@ -65,7 +65,7 @@ pub(crate) enum Lent<'a> {
 ///
 /// # End
 ///
-/// `send` or `put` makes the message exist, at once and whole. Dropped before, the loan gives its memory back and nothing was sent; so
+/// `send`, `put` or `publish` makes the message exist, at once and whole. Dropped before, the loan gives its memory back and nothing was sent; so
 /// does the death of its process, once it is found. A forked child's copy of a loan is its parent's: it sends nothing, gives nothing
 /// back, and must not be written to.
 #[expect(private_bounds, reason = "nobody else makes channels")]
@@ -168,19 +168,21 @@ impl<C: WriteInPlace> fmt::Debug for Loan<'_, C> {
     }
 }
 
-/// A message of a channel `C` that is read where it lies: from [`Receiver::recv_ref`](crate::Receiver::recv_ref) and
-/// [`Queue::get_ref`](crate::Queue::get_ref), whatever way it was sent.
+/// A message of a channel `C` that is read where it lies: from [`Receiver::recv_ref`](crate::Receiver::recv_ref),
+/// [`Queue::get_ref`](crate::Queue::get_ref) and [`Subscriber::recv_ref`](crate::Subscriber::recv_ref), whatever way it was sent.
 ///
 /// # Reading
 ///
 /// [`read_at`](Self::read_at), [`Read`](io::Read) and [`to_vec`](Self::to_vec) copy, and trust nobody. [`as_slice`](Self::as_slice) is the
 /// memory itself: `unsafe`, because it trusts every process that can map the object. A message that does not lie in one piece was copied to
-/// private memory ([`is_in_place`](Self::is_in_place)); those of loans always do.
+/// private memory ([`is_in_place`](Self::is_in_place)); those of loans always do (but are copied by subscribers of a lossy
+/// broadcast).
 ///
 /// # End
 ///
 /// Dropped, or [`done`](Self::done), it gives the memory back. What its process's death does, and whether the message was taken before, is
-/// the channel's affair: see [`Receiver::recv_ref`](crate::Receiver::recv_ref) and [`Queue::get_ref`](crate::Queue::get_ref). A forked
+/// the channel's affair: see [`Receiver::recv_ref`](crate::Receiver::recv_ref), [`Queue::get_ref`](crate::Queue::get_ref) and
+/// [`Subscriber::recv_ref`](crate::Subscriber::recv_ref). A forked
 /// child's copy gives nothing back.
 #[expect(private_bounds, reason = "nobody else makes channels")]
 pub struct MessageRef<'a, C: ReadInPlace> {

@@ -3,7 +3,7 @@
 //! Such a block is a chain of one, and all that the slab promises of chains holds. What differs is that it may be in somebody's hands
 //! for long: a loan before the container refers to it, a reference after that. Its owner's name stands in `meta` all the time.
 
-use super::{Chain, Link, Meta, Owned, PAGE, Slab};
+use super::{Chain, Link, Meta, Owned, PAGE, Slab, peeking};
 use crate::{
     error::Damage,
     object::participant::Owner,
@@ -65,6 +65,7 @@ impl Slab {
                 self.links[index].store(link.0, Relaxed);
                 self.last_lent.store(index, Locally);
                 self.witnesses.write(index);
+                peeking::fence_before_writing();
                 let index = index as u32;
                 return Some(Block { index, meta });
             }
@@ -88,24 +89,37 @@ impl Slab {
 
     /// As [`Slab::take_over`], for a chain of one block.
     pub(crate) fn take_over_single(&self, me: Owner, chain: Chain) -> Result<Block, Damage> {
+        let Block { index, meta: found } = self.single(chain)?;
+        let meta = Meta::owned(found.generation(), me);
+        // Nobody else changes the block: the position that refers to it is claimed by us alone. Relaxed: the claim's fence serves O2.
+        self.meta[index as usize]
+            .compare_exchange(found.0, meta.0, Relaxed, Relaxed)
+            .map_err(|_| Damage("a block changed hands while its message was claimed"))?;
+        Ok(Block { index, meta })
+    }
+
+    /// The block of a message that stays where it is: as long as a position refers to it that nobody may clear, it is nobody's to give back.
+    pub(crate) fn single(&self, chain: Chain) -> Result<Block, Damage> {
         let word = self
             .meta
             .get(chain.head as usize)
             .ok_or(Damage("a message names a block that does not exist"))?;
-        let found = Meta(word.load(Relaxed));
-        if !found.is_owned() || found.generation() as u32 != chain.generation {
+        let meta = Meta(word.load(Relaxed));
+        if !meta.is_owned() || meta.generation() as u32 != chain.generation {
             return Err(Damage("a message names a block that is not in use"));
         }
         if chain.length > self.geometry.block_bytes {
             return Err(Damage("a message is longer than its block"));
         }
-        let meta = Meta::owned(found.generation(), me);
-        // Nobody else changes the block: the position that refers to it is claimed by us alone. Relaxed: the claim's fence serves O2.
-        word.compare_exchange(found.0, meta.0, Relaxed, Relaxed)
-            .map_err(|_| Damage("a block changed hands while its message was claimed"))?;
         self.witnesses.read(chain.head as usize);
         let index = chain.head;
         Ok(Block { index, meta })
+    }
+
+    /// Marks the end of a look at a block, for models.
+    #[inline]
+    pub(crate) fn read_until_now(&self, block: Block) {
+        self.witnesses.read(block.index as usize);
     }
 
     /// Gives a block back. Nothing refers to it any more.

@@ -18,7 +18,7 @@ use std::{
 use clap::Parser;
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 45] = [
+const FILES: [(&str, &str); 46] = [
     ("channel/pipe/fencing.rs", PIPE),
     ("channel/broadcast/cell.rs", BROADCAST),
     ("channel/broadcast/ring.rs", BROADCAST),
@@ -27,6 +27,10 @@ const FILES: [(&str, &str); 45] = [
     ("channel/broadcast/read.rs", BROADCAST),
     ("channel/broadcast/cursors.rs", BROADCAST),
     ("channel/broadcast/repair.rs", BROADCAST),
+    (
+        "channel/broadcast/loan.rs",
+        "channel::broadcast::loan::model",
+    ),
     ("slab/peeking.rs", BROADCAST),
     ("channel/pipe/role.rs", PIPE),
     ("channel/pipe/lane.rs", PIPE),

@@ -3,6 +3,7 @@
 //! Only calls that do not wait, or not for long, are made.
 
 use std::fs;
+use std::io::Read;
 
 use ipc_core::{Broadcast, Bytes, Namespace, Subscriber, WaitStrategy};
 
@@ -21,6 +22,13 @@ const CELLS: usize = GATE + 128;
 const CELL: usize = 64;
 const SEATS: usize = (CELLS + CAPACITY * CELL).next_multiple_of(128);
 const CURSORS: usize = (SEATS + SUBSCRIBERS * 32).next_multiple_of(128);
+/// Blocks for messages that are written in place, and bytes of each.
+const LOANS: usize = 2;
+const BLOCK: usize = 4096;
+/// They are the last of the file ([`is_there`]).
+const DATA: usize = LOANS * BLOCK;
+/// Set in the length word of a cell that refers to such a block.
+const IN_LOAN: u64 = 1 << 62;
 /// A message in three blocks.
 const LONG: usize = 1500;
 
@@ -50,6 +58,7 @@ pub fn snapshots(namespace: &Namespace) -> Outcome<Vec<BroadcastSnapshot>> {
             .inline_bytes(CELL - 16)
             .subscribers(SUBSCRIBERS)
             .participants(PARTICIPANTS)
+            .loans(LOANS, BLOCK)
             .namespace(namespace);
         let options = if is_lossless {
             options
@@ -62,7 +71,14 @@ pub fn snapshots(namespace: &Namespace) -> Outcome<Vec<BroadcastSnapshot>> {
             let bytes = fs::read(&path)?;
             all.push(BroadcastSnapshot { is_lossless, bytes });
             let length = if count % 2 == 0 { 10 } else { LONG };
-            made.publish(Bytes(vec![count as u8; length]))?;
+            if count % 3 == 2 {
+                let mut loan = made.try_loan(BLOCK)?;
+                loan.write_at(0, &[7; BLOCK]);
+                loan.try_publish().map_err(|e| e.to_string())?;
+                is_there(&fs::read(&path)?)?;
+            } else {
+                made.publish(Bytes(vec![count as u8; length]))?;
+            }
             if count < CAPACITY {
                 subscriber.recv()?;
             } else if count + 1 == 2 * CAPACITY {
@@ -74,8 +90,46 @@ pub fn snapshots(namespace: &Namespace) -> Outcome<Vec<BroadcastSnapshot>> {
     Ok(all)
 }
 
+/// Where blocks for loans begin is computed: whether the lies go there must be looked at.
+fn is_there(file: &[u8]) -> Outcome {
+    let blocks = file[file.len() - DATA..].chunks(BLOCK);
+    if blocks.filter(|block| block.iter().all(|&b| b == 7)).count() == 0 {
+        return Err("the blocks are not where these tests look".into());
+    }
+    Ok(())
+}
+
+/// A lie about a block for loans: whose it is, or what a cell says of it.
+fn lie_about_loan(random: &mut Random, file: &[u8]) -> Edit {
+    let cell = CELLS + CELL * random.index(CAPACITY);
+    let near = random.pick(&[0, 1, 2, 0xff_ffff, u64::from(u32::MAX)]);
+    let length = (BLOCK as u64).wrapping_add(random.pick(&[0, 1, u64::MAX, 1 << 40]));
+    // Cursor, meta, links and places: behind the other slab, which ends with a page.
+    let part = file.len() - DATA - BLOCK;
+    let (offset, number) = match random.below(6) {
+        0 | 1 => (cell + 8, IN_LOAN | length),
+        2 => (cell + 16, near << 32 | random.below(6)),
+        3 => (72 + 8 * random.index(2), value(random, BLOCK as u64)),
+        _ => {
+            let used = (part..part + BLOCK).step_by(8);
+            let used: Vec<usize> = used.filter(|&at| word(file, at) != 0).collect();
+            match used.get(random.index(used.len().max(1))) {
+                Some(&at) => (at, value(random, word(file, at))),
+                None => (cell, value(random, word(file, cell))),
+            }
+        }
+    };
+    Edit {
+        offset,
+        bytes: number.to_le_bytes().to_vec(),
+    }
+}
+
 /// What a liar would write: mostly over the cells and the cursors.
 fn lie(random: &mut Random, file: &[u8]) -> Edit {
+    if random.one_in(4) {
+        return lie_about_loan(random, file);
+    }
     let at = match random.below(16) {
         0 => TAIL,
         1 => GATE + 4 * random.index(8),
@@ -142,7 +196,7 @@ pub fn run(bench: &mut Bench, snapshots: &[BroadcastSnapshot], seed: u64) -> Out
             victim.lie(&lie(&mut random, &snapshot.bytes), bytes.len());
         }
         let message = message(&mut random);
-        match (random.below(12), subscriber.as_mut()) {
+        match (random.below(16), subscriber.as_mut()) {
             (0..=2, _) => drop(bench.step(seed, "try_publish", || opened.try_publish(message))),
             (3, _) => drop(bench.step(seed, "publish_timeout", || {
                 opened.publish_timeout(message, TIMEOUT)
@@ -157,7 +211,9 @@ pub fn run(bench: &mut Bench, snapshots: &[BroadcastSnapshot], seed: u64) -> Out
                 Ok::<_, ()>(())
             })),
             (8, Some(one)) => drop(bench.step(seed, "recv_timeout", || one.recv_timeout(TIMEOUT))),
-            (_, Some(one)) => drop(bench.step(seed, "try_recv", || one.try_recv())),
+            (9..=11, Some(one)) => drop(bench.step(seed, "try_recv", || one.try_recv())),
+            (12 | 13, _) => loan(bench, seed, &opened, &mut random),
+            (_, Some(one)) => recv_ref(bench, seed, one),
             // From the oldest on only where nobody can keep it waiting: before the first lie.
             (_, None) => subscriber = bench.step(seed, "subscribe", || opened.subscribe()),
         }
@@ -175,4 +231,28 @@ pub fn run(bench: &mut Bench, snapshots: &[BroadcastSnapshot], seed: u64) -> Out
     });
     debug_assert!(snapshot.is_lossless || snapshot.bytes.len() > CELLS);
     Ok(())
+}
+
+/// Lends memory and publishes it, or gives it back.
+fn loan(bench: &mut Bench, seed: u64, opened: &Broadcast<Bytes>, random: &mut Random) {
+    let len = random.index(BLOCK + 2);
+    let lent = match random.below(8) {
+        0 => bench.step(seed, "loan_timeout", || opened.loan_timeout(len, TIMEOUT)),
+        _ => bench.step(seed, "try_loan", || opened.try_loan(len)),
+    };
+    if let Some(mut loan) = lent {
+        loan.write_at(len / 2, &vec![1; len / 3]);
+        if !random.one_in(4) {
+            bench.step(seed, "try_publish a loan", || {
+                loan.try_publish().map_err(drop)
+            });
+        }
+    }
+}
+
+fn recv_ref(bench: &mut Bench, seed: u64, subscriber: &mut Subscriber<Bytes>) {
+    if let Some(mut message) = bench.step(seed, "try_recv_ref", || subscriber.try_recv_ref()) {
+        bench.step(seed, "read", || message.read_to_end(&mut Vec::new()));
+        bench.step(seed, "done", || message.done());
+    }
 }

@@ -8,7 +8,7 @@ use ipc_core::{
     Subscriber, SubscriberError, TryPublishError, TrySubscriberError, WaitStrategy,
 };
 
-use super::message::{Id, MOST_INLINE, id_of, message, message_of};
+use super::message::{Id, LOAN, MOST_INLINE, id_of, message, message_of};
 use super::sleeper::{is_asleep, wait_until};
 use super::trial::place;
 use crate::mapping::{Mapping, Shared};
@@ -19,6 +19,8 @@ const NAME: &str = "news";
 const CAPACITY: usize = 4;
 /// Eight blocks.
 const MEMORY: usize = 8 * 512;
+/// Blocks for messages that are written in place, where a case has any.
+const LOANS: usize = 2;
 /// Messages that have passed before: it is in its third lap.
 const PASSED: Id = 9;
 const FIRST_OF_SURVIVOR: Id = 20;
@@ -46,6 +48,8 @@ enum Act {
     /// The same, and waits for a moment.
     PublishInAMoment,
     Recv,
+    /// Receives a message where it lies, compares it, and passes on.
+    RecvRef,
     Subscribe,
     SubscribeFromOldest,
     /// Drops its subscriber.
@@ -75,6 +79,8 @@ pub(super) struct Trial {
     broadcast: Broadcast<Bytes>,
     sleeper: RefCell<Option<Victim>>,
     before: Vec<Id>,
+    /// How long what the survivor publishes is, by letter.
+    letter: char,
     /// What the survivor published, received and missed while the victim was stopped.
     sent: RefCell<Vec<Id>>,
     got: RefCell<Vec<Id>>,
@@ -102,7 +108,8 @@ fn options(namespace: &Namespace, is_lossless: bool) -> BroadcastOptions<Bytes> 
 impl Trial {
     fn new(case: &OnBroadcast) -> Self {
         let (directory, namespace) = place();
-        let options = options(&namespace, case.is_lossless);
+        let loans = if case.has_loans() { LOANS } else { 0 };
+        let options = options(&namespace, case.is_lossless).loans(loans, LOAN);
         let broadcast = options.create(NAME).expect("a broadcast can be made");
         let file = Mapping::of_file(namespace.path().join(NAME)).expect("it can be mapped");
         for id in 0..PASSED {
@@ -112,9 +119,8 @@ impl Trial {
         let mut subscriber = broadcast.subscribe().expect("nobody else does");
         let mut before = Vec::new();
         for (id, letter) in (1..).zip(case.before.chars()) {
-            broadcast
-                .try_publish(message(id, letter))
-                .expect("there is room");
+            let published = try_publish(&broadcast, &message(id, letter), letter);
+            assert_eq!(published, DONE, "there is room");
             before.push(id);
             if case.is_read {
                 subscriber.try_recv().expect("it is there");
@@ -126,6 +132,7 @@ impl Trial {
             broadcast,
             sleeper: RefCell::default(),
             before,
+            letter: if case.has_loans() { 'w' } else { 's' },
             sent: RefCell::default(),
             got: RefCell::default(),
             missed: Cell::new(0),
@@ -195,11 +202,20 @@ impl Trial {
         }
     }
 
+    /// All blocks for messages that are written in place are to be had.
+    fn has_all_loans(&self) -> Result<(), String> {
+        let count = if self.letter == 'w' { LOANS } else { 0 };
+        let loans = (0..count).map(|_| self.broadcast.try_loan(LOAN));
+        let loans: Result<Vec<_>, _> = loans.collect();
+        loans.map(drop).map_err(|e| format!("lost a loan: {e}"))
+    }
+
     /// The whole ring can be used, and all of the memory. Everything was received.
     fn is_as_new(&self) -> Result<(), String> {
         if self.broadcast.is_closed() {
             return Ok(());
         }
+        self.has_all_loans()?;
         let refill: Vec<Id> = (FIRST_OF_REFILL..).take(CAPACITY).collect();
         for &id in &refill {
             let published = self.broadcast.try_publish(message(id, 's'));
@@ -244,6 +260,40 @@ fn publish(broadcast: &Broadcast<Bytes>, is_waiting: bool, message: Bytes) -> u6
     }
 }
 
+/// Publishes what a letter calls for in that way, if there is room now.
+fn try_publish(broadcast: &Broadcast<Bytes>, message: &Bytes, letter: char) -> u64 {
+    if letter != 'w' {
+        return publish(broadcast, false, message.clone());
+    }
+    let mut loan = match broadcast.try_loan(message.0.len()) {
+        Ok(loan) => loan,
+        Err(TryPublishError::Full(())) => return BLOCKED,
+        Err(_) => return FAILED,
+    };
+    loan.write_at(0, &message.0);
+    match loan.try_publish() {
+        Ok(()) => DONE,
+        Err(TryPublishError::Full(_)) => BLOCKED,
+        Err(_) => FAILED,
+    }
+}
+
+/// Receives a message, in place where there is no other way, which is to be `expected`.
+fn recv_ref(subscriber: &mut Subscriber<Bytes>, expected: &Bytes, is_lossless: bool) -> u64 {
+    match subscriber.try_recv_ref() {
+        Ok(message) => {
+            let is_right = message.to_vec() == expected.0 && message.is_in_place() == is_lossless;
+            match message.done() {
+                Ok(()) if is_right => u64::from(OF_VICTIM),
+                _ => FAILED,
+            }
+        }
+        Err(TrySubscriberError::Empty) => BLOCKED,
+        Err(TrySubscriberError::Failed(SubscriberError::Lagged(_))) => LAGGED,
+        Err(_) => FAILED,
+    }
+}
+
 fn recv(subscriber: &mut Subscriber<Bytes>) -> u64 {
     match subscriber.try_recv() {
         Ok(message) => message.0.first().copied().map_or(FAILED, u64::from),
@@ -281,6 +331,18 @@ impl Scenario for OnBroadcast {
     fn arm<'a>(&'a self, trial: &'a Trial) -> Operation<'a> {
         let broadcast = trial.open(self.is_lossless);
         match self.act {
+            Act::Publish('w') => {
+                let message = message(OF_VICTIM, 'w');
+                Box::new(move || try_publish(&broadcast, &message, 'w'))
+            }
+            Act::RecvRef => {
+                let mut subscriber = broadcast.subscribe().expect("there is room for it");
+                let message = message(OF_VICTIM, 'w');
+                let published = try_publish(&broadcast, &message, 'w');
+                assert_eq!(published, DONE, "there is room");
+                let is_lossless = self.is_lossless;
+                Box::new(move || recv_ref(&mut subscriber, &message, is_lossless))
+            }
             Act::Publish(_) | Act::PublishInAMoment => {
                 let (letter, is_waiting) = match self.act {
                     Act::Publish(letter) => (letter, false),
@@ -347,10 +409,11 @@ impl Scenario for OnBroadcast {
         // Several laps, unless the victim holds them up.
         for id in (FIRST_OF_SURVIVOR..).take(3 * CAPACITY) {
             trial.got.borrow_mut().extend(trial.drain()?);
-            match trial.broadcast.try_publish(message(id, 's')) {
-                Ok(()) => trial.sent.borrow_mut().push(id),
-                Err(TryPublishError::Full(_) | TryPublishError::Closed(_)) => break,
-                Err(e) => return Err(e.to_string()),
+            let letter = trial.letter;
+            match try_publish(&trial.broadcast, &message(id, letter), letter) {
+                DONE => trial.sent.borrow_mut().push(id),
+                FAILED if !trial.broadcast.is_closed() => return Err("a publish failed".to_owned()),
+                _ => break,
             }
         }
         trial.got.borrow_mut().extend(trial.drain()?);
@@ -374,7 +437,7 @@ impl OnBroadcast {
     /// Whether the victim's message must have come, if that is known.
     fn comes(&self, outcome: Outcome) -> Option<bool> {
         match (self.act, outcome) {
-            (Act::Recv, _)
+            (Act::Recv | Act::RecvRef, _)
             | (Act::Publish(_) | Act::PublishInAMoment, Outcome::Completed(DONE)) => Some(true),
             (Act::Publish(_) | Act::PublishInAMoment, Outcome::Killed) => None,
             _ => Some(false),
@@ -410,7 +473,7 @@ impl OnBroadcast {
         }
         let first = got.first().copied().map_or(0, u64::from);
         match (self.act, outcome) {
-            (Act::Recv, Outcome::Completed(result))
+            (Act::Recv | Act::RecvRef, Outcome::Completed(result))
                 if result != u64::from(OF_VICTIM) && result != LAGGED =>
             {
                 wrong(&format!(
@@ -424,6 +487,11 @@ impl OnBroadcast {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether anything is written in place.
+    fn has_loans(&self) -> bool {
+        matches!(self.act, Act::Publish('w') | Act::RecvRef) || self.before.contains('w')
     }
 
     fn may_block(&self) -> bool {
@@ -501,6 +569,16 @@ pub(super) fn all() -> Vec<OnBroadcast> {
         case("subscribe", Act::Subscribe, false, "ss", KILL),
         case("unsubscribe", Act::Unsubscribe, true, "ss", ALL),
         case("close", Act::Close, true, "ss", KILL),
+        case("recv-ref", Act::RecvRef, true, "s", ALL),
+        case("recv-ref", Act::RecvRef, false, "s", KILL_AND_STOP),
+        case(
+            "loan-over-unread",
+            Act::Publish('w'),
+            false,
+            "wwss",
+            KILL_AND_STOP,
+        ),
+        case("loan-into-full", Act::Publish('w'), true, "wwss", KILL),
     ];
     for is_lossless in [true, false] {
         all.extend([
@@ -525,6 +603,21 @@ pub(super) fn all() -> Vec<OnBroadcast> {
                 Act::Publish('x'),
                 is_lossless,
                 "sll",
+                ALL,
+            )),
+            case("loan", Act::Publish('w'), is_lossless, "s", ALL),
+            read(case(
+                "publish-over-lent",
+                Act::Publish('s'),
+                is_lossless,
+                "wsss",
+                ALL,
+            )),
+            read(case(
+                "loan-for-want-of-memory",
+                Act::Publish('w'),
+                is_lossless,
+                "sww",
                 ALL,
             )),
             with_sleeper(case(

@@ -138,10 +138,17 @@ impl Ring {
 
     /// The first position that somebody may still have to read; `tail` if nobody has.
     pub(super) fn first_unread(&self, tail: u64) -> u64 {
+        if self.is_lossless() {
+            self.look_at_cursors(tail);
+        }
+        self.known_unread(tail)
+    }
+
+    /// As [`Self::first_unread`], without a look: probably too early.
+    pub(super) fn known_unread(&self, tail: u64) -> u64 {
         if !self.is_lossless() {
             return tail;
         }
-        self.look_at_cursors(tail);
         let limit = self.cursors.limit.load(Acquire); // O5
         limit.saturating_sub(self.one_lap()).min(tail)
     }

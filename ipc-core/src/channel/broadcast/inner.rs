@@ -14,6 +14,7 @@ use crate::{
     object::{
         lifetime::Object,
         membership::Membership,
+        participant::Owner,
         seat::Notes,
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
@@ -96,6 +97,20 @@ impl Inner {
         strategy: WaitStrategy,
         deadline: Deadline,
     ) -> Result<(), Refused> {
+        let publish = |me| self.ring.try_publish(me, bytes);
+        self.wait_for_room(publish, bytes.len(), strategy, deadline)?;
+        self.member.check_whole().map_err(Refused::Failed)
+    }
+
+    /// Calls `attempt`, sleeping in between, until there is room or memory for a message of `len` bytes, or the deadline has passed.
+    #[cold]
+    pub(super) fn wait_for_room<R>(
+        &self,
+        attempt: impl Fn(Owner) -> Result<R, PublishRefusal>,
+        len: usize,
+        strategy: WaitStrategy,
+        deadline: Deadline,
+    ) -> Result<R, Refused> {
         let me = self.member.ready().map_err(Refused::Failed)?;
         let waiting = Waiting {
             word: &self.ring.gate().space,
@@ -107,7 +122,7 @@ impl Inner {
         let is_promising = || self.ring.may_have_room();
         waiting
             .until(
-                || self.attempt_waiting(bytes),
+                || self.attempt_waiting(&attempt, len),
                 is_promising,
                 || self.look().map(|e| Err(Refused::Failed(e))),
             )
@@ -119,11 +134,15 @@ impl Inner {
     }
 
     /// One try of a publisher that waits.
-    fn attempt_waiting(&self, bytes: &[u8]) -> Attempt<'_, Result<(), Refused>> {
+    fn attempt_waiting<R>(
+        &self,
+        attempt: impl Fn(Owner) -> Result<R, PublishRefusal>,
+        len: usize,
+    ) -> Attempt<'_, Result<R, Refused>> {
         self.ring.attempt_to_publish(|| {
             let me = self.member.ready().map_err(Refused::Failed);
-            let refusal = match me.map(|me| self.ring.try_publish(me, bytes)) {
-                Ok(Ok(())) => return Ok(self.member.check_whole().map_err(Refused::Failed)),
+            let refusal = match me.map(&attempt) {
+                Ok(Ok(done)) => return Ok(Ok(done)),
                 Ok(Err(refusal)) => refusal,
                 Err(e) => return Ok(Err(e)),
             };
@@ -131,13 +150,13 @@ impl Inner {
                 PublishRefusal::Full | PublishRefusal::Busy | PublishRefusal::NoBlocks => {
                     Err(refusal)
                 }
-                _ => Ok(Err(self.refused(refusal, bytes.len()))),
+                _ => Ok(Err(self.refused(refusal, len))),
             }
         })
     }
 
     #[cold]
-    fn refused(&self, refusal: PublishRefusal, len: usize) -> Refused {
+    pub(super) fn refused(&self, refusal: PublishRefusal, len: usize) -> Refused {
         match refusal {
             PublishRefusal::Full | PublishRefusal::Busy | PublishRefusal::NoBlocks => {
                 Refused::GaveUp
@@ -234,7 +253,7 @@ impl Inner {
     }
 
     #[cold]
-    fn unmet(&self, refusal: ReadRefusal) -> Unmet {
+    pub(super) fn unmet(&self, refusal: ReadRefusal) -> Unmet {
         match refusal {
             ReadRefusal::Empty => Unmet::GaveUp,
             ReadRefusal::BeingPublished => Unmet::BeingPublished,

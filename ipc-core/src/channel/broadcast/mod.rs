@@ -1,7 +1,7 @@
 //! A broadcast: what anybody publishes, every subscriber receives.
 //!
 //! Read in this order: `cell` (the claim word), `ring` (layout, invariants, orderings) with `publish`, `clear`, `read`, `cursors` and
-//! `repair` (the algorithm, which never waits), `inner` (waiting and errors), this file and `subscriber` (the public face), `options`,
+//! `repair` (the algorithm, which never waits), `loan` (messages in place), `inner` (waiting and errors), this file and `subscriber` (the public face), `options`,
 //! `errors`.
 
 mod cell;
@@ -10,6 +10,7 @@ mod cursors;
 mod errors;
 mod geometry;
 mod inner;
+mod loan;
 pub(crate) mod options;
 mod publish;
 mod read;
@@ -80,12 +81,15 @@ use crate::{
 ///
 /// Messages longer than a cell lie in the broadcast's memory, which holds those that are still in the ring. Where that is too little for
 /// `capacity` of them, a publish takes the memory of the oldest; in a lossless broadcast only of messages that everybody has received.
+/// Bytes can be written in place, and in a lossless broadcast read in place, without a copy ([`loan`](Broadcast::loan),
+/// [`recv_ref`](Subscriber::recv_ref)).
 ///
 /// # When a process dies
 ///
 /// | killed | the others see |
 /// |---|---|
 /// | in a publish | the message is there whole, for all, or was never there |
+/// | with a loan | its memory is free again |
 /// | as a subscriber of a lossless broadcast | it is dropped, and publishers go on |
 /// | as a subscriber of a lossy one, or while it slept | nothing |
 ///

@@ -9,6 +9,7 @@ use loom::thread;
 
 use super::{
     cell::State,
+    clear::Memory,
     on_heap::{World, geometry, owner},
     publish::PublishRefusal,
     read::{ReadRefusal, Reader},
@@ -201,7 +202,7 @@ fn blocks_that_somebody_else_takes_over_are_not_believed() {
         w.publish(0, 1, 16).unwrap();
         let evictor = Arc::clone(&w);
         let e = thread::spawn(move || {
-            let _ = evictor.ring.clear_oldest(owner(2));
+            let _ = evictor.ring.clear_oldest(owner(2), Memory::Chains);
         });
         let publisher = Arc::clone(&w);
         let t = thread::spawn(move || {
@@ -225,7 +226,7 @@ fn a_cell_is_written_after_who_took_its_blocks_has_read_it() {
         w.publish(0, 1, 16).unwrap();
         let evictor = Arc::clone(&w);
         let e = thread::spawn(move || {
-            let _ = evictor.ring.clear_oldest(owner(2));
+            let _ = evictor.ring.clear_oldest(owner(2), Memory::Chains);
         });
         let _ = w.publish(0, 2, 8); // or it is at work
         e.join().unwrap();

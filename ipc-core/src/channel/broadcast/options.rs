@@ -11,7 +11,7 @@ use super::{
 use crate::{
     channel::geometry as channel,
     error::{Damage, Error, Result},
-    message::Message,
+    message::{Bytes, Message},
     object::{
         Kind, Namespace,
         lifetime::{Species, Ticket},
@@ -57,6 +57,8 @@ pub struct BroadcastOptions<T> {
     inline_bytes: Option<usize>,
     is_lossless: bool,
     subscribers: usize,
+    /// How many loans, and bytes of each.
+    loans: Option<(usize, usize)>,
     making: Making,
     _message: PhantomData<fn() -> T>,
 }
@@ -69,6 +71,7 @@ impl<T: Message> BroadcastOptions<T> {
             inline_bytes: None,
             is_lossless: true,
             subscribers: DEFAULT_SUBSCRIBERS,
+            loans: None,
             making: Making::default(),
             _message: PhantomData,
         }
@@ -226,12 +229,19 @@ impl<T: Message> BroadcastOptions<T> {
         let Some(slab) = slab::Geometry::of(memory) else {
             return bad("memory", "more than 1 TiB for messages".to_owned());
         };
+        let loans = match self.loans {
+            None | Some((0, _)) => Some(slab::Geometry::NONE),
+            Some((count, bytes)) => slab::Geometry::of_loans(count, bytes),
+        };
+        let Some(loans) = loans else {
+            return bad("loans", "no address space has so much memory".to_owned());
+        };
         Ok(Geometry {
             ring: channel::Geometry {
                 capacity: self.capacity,
                 inline_bytes,
                 slab,
-                loans: slab::Geometry::NONE,
+                loans,
                 notes: MOST_NOTES.min(self.making.participants as usize),
             },
             subscribers: if self.is_lossless {
@@ -242,6 +252,16 @@ impl<T: Message> BroadcastOptions<T> {
             is_lossless: self.is_lossless,
             is_asymmetric: self.is_lossless && membarrier::register(),
         })
+    }
+}
+
+impl BroadcastOptions<Bytes> {
+    /// Memory for messages that are written in place ([`Broadcast::loan`]): `count` blocks of `bytes` bytes each, rounded up to whole pages
+    /// of 4 KiB; all of it memory in use. A message keeps its block while it is in the ring, or until a loan needs it that everybody
+    /// has received (in a lossy broadcast: that is the oldest). Up to 16 million. Default: none.
+    pub fn loans(mut self, count: usize, bytes: usize) -> Self {
+        self.loans = Some((count, bytes));
+        self
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     cell::{Cell, Ctl, Seen, State},
+    clear::Memory,
     ring::Ring,
 };
 use crate::{
@@ -104,7 +105,7 @@ impl Ring {
             match slab.store(me, message) {
                 Ok(stored) => return Ok(stored),
                 Err(AllocError::Damage(damage)) => return Err(damage.into()),
-                Err(AllocError::Full) if self.clear_oldest(me)? => {}
+                Err(AllocError::Full) if self.clear_oldest(me, Memory::Chains)? => {}
                 Err(AllocError::Full) => break,
             }
         }
@@ -113,7 +114,12 @@ impl Ring {
     }
 
     /// Claim, fill, commit.
-    fn post(&self, me: Owner, from: u64, parcel: &Parcel<'_>) -> Result<u64, PublishRefusal> {
+    pub(super) fn post(
+        &self,
+        me: Owner,
+        from: u64,
+        parcel: &Parcel<'_>,
+    ) -> Result<u64, PublishRefusal> {
         let (position, cell) = self.claim_first(me, from)?;
         if self.fill(position, cell, parcel) {
             Ok(self.next(position))

@@ -1,5 +1,7 @@
 //! The subscriber's side of the ring.
 
+mod in_place;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
@@ -14,6 +16,8 @@ use crate::{
     object::participant::Owner,
     prim::{self, AtomicU64, Relaxed},
 };
+
+pub(super) use in_place::Found;
 
 /// Why there is no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,15 +138,8 @@ impl Reader {
     }
 
     fn keep(&mut self, copied: Copied) {
-        let long = match copied {
-            Copied::Long(bytes) => bytes,
-            Copied::Short(length) => {
-                let mut bytes = Vec::with_capacity(length);
-                crate::os::copy::out_of_shared(&self.words, length, &mut bytes);
-                bytes
-            }
-        };
-        self.backlog.push_back(Copied::Long(long));
+        let bytes = self.bytes_of(copied);
+        self.backlog.push_back(Copied::Long(bytes));
     }
 
     /// The next message, which is the reader's from then on.
@@ -164,6 +161,17 @@ impl Reader {
 
     #[inline]
     fn read_next(&mut self) -> Result<Copied, ReadRefusal> {
+        let copied = self.find(Self::copy)?;
+        self.step();
+        Ok(copied)
+    }
+
+    /// What `take` makes of the next message that is there: `None` if somebody has come for the cell meanwhile.
+    #[inline]
+    fn find<R>(
+        &mut self,
+        take: impl Fn(&Self, Cell<'_>, Seen) -> Result<Option<R>, Damage>,
+    ) -> Result<R, ReadRefusal> {
         for _ in 0..self.ring.budget() {
             let lap = self.ring.lap(self.next);
             let seen = self.ring.cell(self.next)?.look()?;
@@ -172,9 +180,8 @@ impl Reader {
                     if self.place.is_some() {
                         self.ring.witnesses.read(self.ring.index(self.next)); // I5
                     }
-                    if let Some(copied) = self.copy(self.ring.cell(self.next)?, seen)? {
-                        self.step();
-                        return Ok(copied);
+                    if let Some(taken) = take(self, self.ring.cell(self.next)?, seen)? {
+                        return Ok(taken);
                     }
                 }
                 (Pass::Same, State::Void) => self.step(),

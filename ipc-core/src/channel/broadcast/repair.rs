@@ -32,12 +32,17 @@ impl Repair for Ring {
         if let Some(slab) = &self.slab {
             slab.repair(dead, |position| self.refers(position));
         }
+        if let Some(loans) = &self.loans {
+            loans.repair(dead, |position| self.refers(position));
+        }
         self.cursors.seats.repair(dead, |_| {})?;
         self.notes.repair(dead, |_| {})
     }
 
     fn names(&self, owner: Owner) -> bool {
+        let loans = self.loans.as_ref();
         self.cursors.seats.name(owner)
+            || loans.is_some_and(|loans| loans.is_lent_to(owner, |position| self.refers(position)))
     }
 
     fn wake_all(&self) {

@@ -7,10 +7,10 @@
 //!
 //! ```text
 //!   0          128                            256
-//!   ┌──────────┬──────────────────────────────┬────────────────────┬───────┬─────────┬───────┬──────────────┐
-//!   │ tail     │ gate: closed·items·space·    │ cells[0..capacity] │ seats │ cursors │ notes │ slab, if any │
-//!   │          │       blocks                 │                    │       │         │       │              │
-//!   └──────────┴──────────────────────────────┴────────────────────┴───────┴─────────┴───────┴──────────────┘
+//!   ┌──────────┬──────────────────────────────┬────────────────────┬───────┬─────────┬───────┬──────────────┬───────────────┐
+//!   │ tail     │ gate: closed·items·space·    │ cells[0..capacity] │ seats │ cursors │ notes │ slab, if any │ loans, if any │
+//!   │          │       blocks                 │                    │       │         │       │              │               │
+//!   └──────────┴──────────────────────────────┴────────────────────┴───────┴─────────┴───────┴──────────────┴───────────────┘
 //!     publishers  who sleeps or closes          owner of the claim   subscribers       waiters
 //!
 //!   cell:  0     8        16
@@ -21,7 +21,7 @@
 //!
 //! A *position* counts messages since creation, as in a queue: `lap << shift | index`, with `index < capacity` and `1 << shift` the
 //! next power of two. Lap 0 came to nothing before anybody came; the first message is in lap 1. The top two bits of `length` say in
-//! which way the message is there (bit 63: in blocks; bit 62 is free for another way).
+//! which way the message is there (bit 63: in blocks; bit 62: in one block that was lent, see [`super::loan`]).
 //!
 //! Each cell is one claim word and no second one that says "done", unlike a queue's: a publisher then needs no look at a cell
 //! before it claims it, as its word is FULL of the last lap whoever published it, and a short message is one cache line.
@@ -68,6 +68,7 @@
 //! |---|---|---|
 //! | before its claim | at most blocks of its own | the sweep frees them |
 //! | after the claim, before `tail` moved | a hint that lags | who meets the cell walks on |
+//! | with a loan | a block of its own | the sweep frees it |
 //! | WRITING | a cell without a message | the sweep: VOID; readers pass over it |
 //! | after the commit, before waking | a message and sleepers | the sweep wakes all |
 //! | CLEARING | a message some of whose blocks are its own | the sweep: STALE; the next who needs them takes all |
@@ -104,11 +105,15 @@ pub(crate) struct Ring {
     cells: Span<AtomicU64>,
     pub(super) cursors: Cursors,
     pub(super) slab: Option<Slab>,
+    /// Blocks for messages that are written in place.
+    pub(super) loans: Option<Slab>,
     /// Who waits.
     pub(crate) notes: Seats,
     pub(super) meeting: Meeting,
     /// Where the oldest message in blocks probably is. Private memory.
     pub(super) oldest_large: AtomicU64,
+    /// The same, of messages that were written in place.
+    pub(super) oldest_lent: AtomicU64,
     /// One for each cell's payload.
     pub(super) witnesses: prim::Witnesses,
 }
@@ -139,9 +144,15 @@ impl Ring {
                     .slab
                     .map(|at| Slab::new(region, at, geometry.ring.slab))
                     .transpose()?,
+                loans: at
+                    .rest
+                    .loans
+                    .map(|at| Slab::new(region, at, geometry.ring.loans))
+                    .transpose()?,
                 notes: Seats::new(region, at.rest.notes, geometry.ring.notes)?,
                 meeting: Meeting::new(),
                 oldest_large: AtomicU64::new(0),
+                oldest_lent: AtomicU64::new(0),
                 witnesses: prim::Witnesses::new(capacity),
             })
         };
@@ -334,8 +345,12 @@ impl Ring {
             0 => String::new(),
             used => format!(", {used} bytes in blocks"),
         };
+        let loans = match self.geometry.ring.loans.blocks {
+            0 => String::new(),
+            count => format!(", {} of {count} loans in use", self.loans_used()),
+        };
         let closed = if self.is_closed() { ", closed" } else { "" };
         let published = self.claimed();
-        format!("{len}/{capacity}, {kind}, {published} published{in_blocks}{closed}")
+        format!("{len}/{capacity}, {kind}, {published} published{in_blocks}{loans}{closed}")
     }
 }

@@ -25,9 +25,9 @@ use crate::{
 /// [`Forked`](SubscriberError::Forked), and dropping it ends nothing. Of a lossy one it goes on on its own.
 pub struct Subscriber<T> {
     /// Before `inner`, so that the subscription ends while its process is still attached.
-    reader: Reader,
-    inner: Arc<Inner>,
-    wait: WaitStrategy,
+    pub(super) reader: Reader,
+    pub(super) inner: Arc<Inner>,
+    pub(super) wait: WaitStrategy,
     _message: PhantomData<fn() -> T>,
 }
 
@@ -124,7 +124,7 @@ impl Subscriber<Bytes> {
     }
 }
 
-fn without_deadline(unmet: Unmet) -> SubscriberError {
+pub(super) fn without_deadline(unmet: Unmet) -> SubscriberError {
     match unmet.into_error() {
         Some(e) => e,
         None => unreachable!("a wait without a deadline does not give up"),
