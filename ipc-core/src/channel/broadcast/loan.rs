@@ -83,7 +83,7 @@ impl Ring {
         }
         let parcel = Parcel::Lent(loans, loans.chain_of(block, len));
         let after = self.post(me, self.tail(), &parcel)?;
-        prim::full_fence(); // W1: as above
+        prim::full_fence(); // W1: a loaner that found this cell WRITING found nothing to take, and sleeps on `blocks`
         self.announce(after);
         Ok(())
     }

@@ -143,7 +143,7 @@ impl Inner {
             process,
             taken,
         };
-        if !self.jobs.table.terms.allows_another(taken.failures()) {
+        if !self.jobs.table.terms.allows_another_get(taken.failures()) {
             return Err(self.bury_fresh(claim, draft, from));
         }
         let bytes = match self.jobs.ring.short(&taken) {

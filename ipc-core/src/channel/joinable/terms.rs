@@ -15,6 +15,8 @@ const MOST_LEASES: usize = 1 << 20;
 /// Records where the options do not say how many: as many as cells, within these bounds.
 const USUAL_LEASES: core::ops::RangeInclusive<usize> = 32..=1024;
 const USUAL_ATTEMPTS: u32 = 3;
+/// How many consumers that died in a get a cell can count.
+const MOST_FAILURES: u64 = 15;
 
 /// Checked once; private. All zero where no jobs are leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,6 +80,11 @@ impl Terms {
     pub(super) fn allows_another(&self, attempts: u64) -> bool {
         attempts < u64::from(self.max_attempts)
     }
+
+    /// The same, of a job still in its cell, which counts `failures` up to [`MOST_FAILURES`] and then from 0 again.
+    pub(super) fn allows_another_get(&self, failures: u64) -> bool {
+        self.max_attempts == u32::MAX || failures < MOST_FAILURES && self.allows_another(failures)
+    }
 }
 
 const _: () = assert!(MOST_LEASES * table::MOST_RECORD <= 1 << 32);
@@ -91,7 +98,8 @@ impl<T: Message> QueueOptions<T, JoinableQueue<T>> {
         self
     }
 
-    /// How often a job is delivered before it becomes a dead letter. Default, and what 0 means: 3. `u32::MAX`: without end.
+    /// How often a job is delivered before it becomes a dead letter, but at most 15 times to workers that die before the get has
+    /// returned. Default, and what 0 means: 3. `u32::MAX`: without end.
     pub fn max_attempts(mut self, count: u32) -> Self {
         self.terms.max_attempts = count;
         self

@@ -196,7 +196,7 @@ fn a_get_that_dies_again_and_again_makes_a_dead_letter_of_its_job() {
         world.kill(1);
     }
     let (taken, ..) = world.jobs.fill_for_model(owner(1)).unwrap();
-    assert!(!world.jobs.terms().allows_another(taken.failures()));
+    assert!(!world.jobs.terms().allows_another_get(taken.failures()));
 }
 
 #[test]
@@ -538,4 +538,16 @@ fn a_child_forked_while_a_thread_counts_its_jobs_is_not_held_up() {
         stop.store(true, Ordering::Relaxed);
         assert_eq!(outcomes.len(), FORKS, "a child was held up");
     });
+}
+
+#[test]
+fn a_job_that_kills_its_workers_in_their_gets_is_not_delivered_for_ever() {
+    let terms = |max_attempts| Terms {
+        max_attempts,
+        ..Terms::default()
+    };
+    let delivered = |terms: Terms| (0..16).take_while(|&n| terms.allows_another_get(n)).count();
+    assert_eq!(delivered(terms(3)), 3);
+    assert_eq!(delivered(terms(1000)), 15);
+    assert_eq!(delivered(terms(u32::MAX)), 16, "and from the start again");
 }

@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use super::{
     Connection, Pipe, PipeOptions, Receiver, RecvError, RecvTimeoutError, SendError,
     SendTimeoutError, Sender, TakeError, TryRecvError, TrySendError,
+    core::PipeCore,
     lane::Side,
     on_heap::{World, geometry, owner},
     reader::RecvRefusal,
@@ -58,6 +59,15 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(self.0.path());
+    }
+}
+
+/// Waits until somebody at this side has announced that it sleeps.
+fn until_asleep(core: &PipeCore, side: Side) {
+    let start = Instant::now();
+    while !core.lanes[0].word(side).has_sleepers() {
+        assert!(start.elapsed() < Duration::from_secs(20), "nobody sleeps");
+        thread::yield_now();
     }
 }
 
@@ -294,21 +304,21 @@ fn closing_an_end_wakes_who_waits_at_the_other() {
     let place = Place::new();
     let (mut receiver, sender) = place.simplex::<u8>(64);
     receiver.set_wait_strategy(WaitStrategy::Sleep);
-    let start = Instant::now();
+    let core = Arc::clone(receiver.end.core());
     let waiter = thread::spawn(move || receiver.recv());
-    thread::sleep(SHORTLY); // more often than not it sleeps by then
+    until_asleep(&core, Side::Reader);
     sender.close();
     assert!(matches!(waiter.join().unwrap(), Err(RecvError::EndOfFile)));
 
     let (receiver, mut sender) = place.simplex::<Plain<u64>>(16);
     sender.set_wait_strategy(WaitStrategy::Sleep);
+    let core = Arc::clone(receiver.end.core());
     let waiter = thread::spawn(move || sender.send_many((0..3).map(Plain)));
-    thread::sleep(SHORTLY);
+    until_asleep(&core, Side::Writer);
     receiver.close();
     let stopped = waiter.join().unwrap().unwrap_err();
     assert_eq!(stopped.sent, 2);
     assert!(matches!(stopped.error, SendError::BrokenPipe(Plain(2))));
-    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 // ---- ends
