@@ -31,8 +31,8 @@
 //!
 //! # Ordering
 //!
-//! * O1. `meta` compare-exchange(Release) to FREE → compare-exchange(Acquire) to OWNED: the next owner's writes come after
-//!   the last owner's reads.
+//! * O1. `meta` compare-exchange(Release) to FREE → compare-exchange to OWNED (Acquire, or the fence of O3 behind it): the next owner's
+//!   writes come after the last owner's reads.
 //! * O2. `meta` load(Acquire) → `Dead::still` in a sweep: what a later participant of the slot took is not taken for the dead
 //!   one's.
 //! * O3. A chain is written after a fence behind its allocation, so that who looks at it without taking it over (`peek`), and then
@@ -58,7 +58,7 @@ use crate::{
     error::Damage,
     object::participant::{Dead, OWNER_BITS, Owner},
     os::copy,
-    prim::{AcqRel, Acquire, AtomicU64, Relaxed, Release, Witnesses},
+    prim::{Acquire, AtomicU64, Relaxed, Release, Witnesses},
     region::{CacheLine, Fresh, One, OutOfBounds, Planner, Region, Span},
 };
 use std::sync::Arc;
@@ -349,10 +349,10 @@ impl Slab {
             }
             let mine = Meta::owned(found.generation(), me);
             if self.meta[block]
-                .compare_exchange(found.0, mine.0, AcqRel, Relaxed)
+                .compare_exchange(found.0, mine.0, Release, Relaxed)
                 .is_err()
             {
-                continue; // O1, O2 where it succeeds
+                continue; // O1 (with the fence of O3), O2 where it succeeds
             }
             owned.blocks.push((block as u32, mine));
             if owned.blocks.len() == needed {
