@@ -11,5 +11,6 @@ pub(crate) mod loan;
 pub(crate) mod options;
 pub(crate) mod ordered;
 pub(crate) mod pipe;
+mod places;
 pub(crate) mod queue;
 mod target;

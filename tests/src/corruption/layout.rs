@@ -10,6 +10,8 @@ pub const CENSUS: usize = IDENTITY;
 pub const SLOTS: usize = 384;
 /// Bytes of a slot.
 pub const SLOT: usize = 64;
+/// Bytes between two cells.
+const GAP: usize = 64;
 
 /// What a cell is; the low three bits of its claim word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub struct Layout {
     pub gate: usize,
     /// The first cell.
     pub cells: usize,
-    /// Bytes a cell.
+    /// Bytes from one cell to the next.
     pub stride: usize,
     /// Where allocation goes on.
     pub cursor: usize,
@@ -76,7 +78,7 @@ impl Layout {
             (size(32), size(40), size(48), size(56));
         let tail = (SLOTS + participants * SLOT).next_multiple_of(128);
         let (head, gate, cells) = (tail + 128, tail + 256, tail + 384);
-        let stride = 24 + inline_bytes;
+        let stride = 24 + inline_bytes + GAP;
         let notes = (cells + capacity * stride).next_multiple_of(128);
         let behind_notes = notes + 32 * size(64);
         let cursor = behind_notes.next_multiple_of(128);
@@ -115,19 +117,19 @@ impl Layout {
         SLOTS + index * SLOT
     }
 
-    /// The claim word of a cell.
+    /// The claim word of the cell that `index` has.
     pub fn ctl(&self, index: usize) -> usize {
-        self.cells + index * self.stride
+        self.cells + place(index, self.capacity) * self.stride
     }
 
     /// The length word of a cell.
     pub fn length(&self, index: usize) -> usize {
-        self.ctl(index) + self.stride - 16
+        self.ctl(index) + 8 + self.inline_bytes
     }
 
     /// The done word of a cell.
     pub fn done(&self, index: usize) -> usize {
-        self.ctl(index) + self.stride - 8
+        self.ctl(index) + 16 + self.inline_bytes
     }
 
     /// All of the cells.
@@ -139,6 +141,18 @@ impl Layout {
     pub fn shift(&self) -> u32 {
         self.capacity.next_power_of_two().trailing_zeros()
     }
+}
+
+/// Where the cell of `index` lies among all cells.
+fn place(index: usize, capacity: usize) -> usize {
+    let bits = if index < 1 << capacity.ilog2() {
+        capacity.ilog2()
+    } else {
+        (index ^ capacity).ilog2()
+    };
+    let mask = (1 << bits) - 1;
+    let spread = (index & mask).wrapping_mul(0x9e37_79b1) & mask;
+    index & !mask | spread ^ spread >> bits.div_ceil(2)
 }
 
 /// A claim word: `lap:43 | turn:4 | owner:14 | state:3`.

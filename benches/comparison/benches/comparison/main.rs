@@ -75,8 +75,8 @@ fn large<const N: usize>() -> (Vec<Peer>, Vec<Peer>) {
         ("peer_pipe", kernel::pipe),
     ];
     let ours: Vec<Peer> = vec![
-        ("ipc_queue", ours::queue_bytes),
-        ("ipc_pipe", ours::pipe_bytes),
+        ("ipc_queue", ours::queue_lent),
+        ("ipc_pipe", ours::pipe_lent),
     ];
     (peers, ours)
 }
@@ -107,7 +107,8 @@ fn streams(suite: &mut Suite) {
     let of = load(64, 64, 32, 1024);
     compare(suite, "64B_batch_32", items(of), &batching, &ours, way(of));
     let of = load(1 << 10, 16, 1, 256);
-    let (peers, ours) = small::<128>();
+    let (peers, mut ours) = small::<128>();
+    ours.push(("ipc_pipe_lent", ours::pipe_lent));
     compare(suite, "1KiB", items(of), &peers, &ours, way(of));
     let of = load(64 << 10, 1, 1, 16);
     let (peers, ours) = large::<{ (64 << 10) / 8 }>();
@@ -144,6 +145,8 @@ fn round_trips(suite: &mut Suite) {
     let peers = only(peers, &spinning);
     let once = Throughput::Elements(1);
     let group = "round_trip_spinning";
+    let mut ours = ours;
+    ours.push(("ipc_pipe_lent", ours::pipe_lent));
     compare(suite, group, once.clone(), &peers, &ours, way(load(false)));
     let (peers, ours) = small::<8>();
     let blocking = [

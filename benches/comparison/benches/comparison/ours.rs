@@ -135,40 +135,43 @@ where
     Link::new(Processes, put, get).keeping(named)
 }
 
-/// A pipe of bytes, from and into private memory.
-pub(crate) fn pipe_bytes(load: Load) -> Link {
+/// A pipe of bytes that are written and read in place.
+pub(crate) fn pipe_lent(load: Load) -> Link {
     let named = pipe::<Bytes>(load);
     let (here, there) = (named.0.clone(), named.0.clone());
     let put = move || {
         let mut sender = open_pipe::<Bytes>(&here, load)
             .sender()
             .expect("it is free");
-        let mut words = vec![0; load.words()];
         move |first| {
             load.batches(first, |number| {
-                fill(&mut words, number);
-                sender.send_bytes(cast_slice(&words)).expect("send");
+                let mut loan = sender.loan(load.bytes).expect("take a loan");
+                // SAFETY: nobody but this process writes to a loan, and `fill` stores every byte.
+                fill(cast_slice_mut(unsafe { loan.as_mut_slice() }), number);
+                loan.send().expect("send");
             })
         }
     };
     let get = move || {
         let pipe = open_pipe::<Bytes>(&there, load);
         let mut receiver = pipe.receiver().expect("it is free");
-        let mut words = vec![0_u64; load.words()];
         move |first| {
             load.batches(first, |number| {
-                let length = receiver.recv_bytes_into(cast_slice_mut(&mut words));
-                assert_eq!(length.expect("receive"), load.bytes);
-                check(&words, number);
+                let message = receiver.recv_ref().expect("receive");
+                assert!(message.is_in_place());
+                // SAFETY: its sender is of this program, and does not write to what it has sent.
+                check(cast_slice(unsafe { message.as_slice() }), number);
+                message.done().expect("give it back");
             })
         }
     };
     Link::new(Processes, put, get).keeping(named)
 }
 
-/// A queue of bytes, from and into private memory.
-pub(crate) fn queue_bytes(load: Load) -> Link {
-    let options = Queue::<Bytes>::options(load.capacity).memory(load.capacity * load.bytes);
+/// A queue of bytes that are written and read in place.
+pub(crate) fn queue_lent(load: Load) -> Link {
+    let options = Queue::<Bytes>::options(load.capacity).memory(0);
+    let options = options.loans(load.capacity, load.bytes);
     let named = ipc_benches::queue::Named::create(options);
     let (here, there) = (
         named.open_with(strategy(load)),
@@ -176,27 +179,24 @@ pub(crate) fn queue_bytes(load: Load) -> Link {
     );
     let put = move || {
         let queue = here();
-        let mut words = vec![0; load.words()];
         move |first| {
             load.batches(first, |number| {
-                fill(&mut words, number);
-                queue.put_slice(cast_slice(&words)).expect("put");
+                let mut loan = queue.loan(load.bytes).expect("take a loan");
+                // SAFETY: nobody but this process writes to a loan, and `fill` stores every byte.
+                fill(cast_slice_mut(unsafe { loan.as_mut_slice() }), number);
+                loan.put().expect("put");
             })
         }
     };
     let get = move || {
-        let (queue, mut bytes) = (there(), Vec::new());
-        let mut words = vec![0_u64; load.words()];
+        let queue = there();
         move |first| {
             load.batches(first, |number| {
-                assert_eq!(queue.get_into(&mut bytes).expect("get"), load.bytes);
-                match bytemuck::try_cast_slice(&bytes) {
-                    Ok(words) => check(words, number),
-                    Err(_) => {
-                        cast_slice_mut::<u64, u8>(&mut words).copy_from_slice(&bytes);
-                        check(&words, number);
-                    }
-                }
+                let message = queue.get_ref().expect("get");
+                assert!(message.is_in_place());
+                // SAFETY: its producer is of this program, and does not write to what it has put.
+                check(cast_slice(unsafe { message.as_slice() }), number);
+                message.done().expect("give it back");
             })
         }
     };

@@ -2,6 +2,7 @@
 
 use super::lane::Gate;
 use crate::{
+    channel::places::{GAP_WORDS, Places},
     error::Damage,
     object::{lifetime, seat::Seat},
     prim::AtomicU64,
@@ -56,7 +57,9 @@ impl Geometry {
         let is_plausible = (1..=2).contains(&lanes)
             && capacity.is_power_of_two()
             && (LEAST_CAPACITY..=MOST_CAPACITY).contains(&capacity)
-            && read.fixed.is_none_or(|length| length <= capacity);
+            && read
+                .fixed
+                .is_none_or(|length| length <= capacity && bare_frame(length) <= capacity as u64);
         if is_plausible {
             Ok(read)
         } else {
@@ -74,16 +77,64 @@ impl Geometry {
         2 * self.lanes
     }
 
+    /// Bytes of the frame of a message of so many bytes.
+    pub(super) fn frame(self, length: usize) -> u64 {
+        self.fixed.map_or(framed(length), bare_frame)
+    }
+
     /// Words of a lane's ring.
     pub(super) fn words(self) -> usize {
-        self.capacity / UNIT
+        match Slots::new(self) {
+            Some(slots) => (self.capacity >> slots.shift) * slots.stride,
+            None => self.capacity / UNIT,
+        }
+    }
+}
+
+/// Whether each message of a pipe whose messages are all so long has a slot of its own, and neighbours in the order of the pipe are not
+/// neighbours in memory: see [`crate::channel::places`], to which the same applies. Shorter ones share lines, and longer ones have so many
+/// that it does not matter where the first is.
+#[inline(always)]
+pub(super) const fn is_slotted(length: usize) -> bool {
+    32 < length && length <= 256
+}
+
+/// Where the slots of a lane are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slots {
+    /// Bytes of a slot, as a power of two.
+    shift: u32,
+    /// Words from one to the next.
+    stride: usize,
+    places: Places,
+}
+
+impl Slots {
+    /// `None` if frames lie one behind the other.
+    pub(super) fn new(geometry: Geometry) -> Option<Self> {
+        let length = geometry.fixed.filter(|&length| is_slotted(length))?;
+        let shift = bare_frame(length).trailing_zeros();
+        Some(Self {
+            shift,
+            stride: (1 << shift) / UNIT + GAP_WORDS,
+            places: Places::new(geometry.capacity >> shift),
+        })
+    }
+
+    /// The first word of the slot that begins at byte `at` of the ring.
+    #[inline(always)]
+    pub(super) fn word(&self, at: usize) -> usize {
+        self.places.of(at >> self.shift) * self.stride
     }
 }
 
 /// Bytes of a bare frame, one of a pipe whose messages are all so long.
 #[inline(always)]
 pub(super) const fn bare_frame(length: usize) -> u64 {
-    if length == 0 {
+    if is_slotted(length) {
+        let slot = length.next_power_of_two() as u64;
+        if slot < 64 { 64 } else { slot }
+    } else if length == 0 {
         UNIT as u64 // so that each message moves the counters on
     } else {
         length.next_multiple_of(UNIT) as u64

@@ -21,7 +21,8 @@
 //! ```
 //!
 //! `tail` and `head` count bytes since creation; byte `n` lies at `n & (capacity - 1)`, so that a frame may begin at the end
-//! and go on at the start. `read_to` says up to which byte the frame at `head` was read as a part of a stream. Behind the last
+//! and go on at the start. Where all messages have the same length, of a few cache lines, each has a slot instead, and neighbours are
+//! apart (`geometry::Slots`). `read_to` says up to which byte the frame at `head` was read as a part of a stream. Behind the last
 //! lane are seats for notes of who waits.
 //!
 //! # Invariants

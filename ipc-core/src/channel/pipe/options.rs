@@ -71,7 +71,8 @@ impl<T: Message> PipeOptions<T> {
     }
 
     /// Bytes in flight in each direction, up to 2 GiB, all of it memory in use. Rounded up to a power of two. A message takes its encoded
-    /// length, rounded up to a multiple of 8, and 8 more; of [`Plain`](crate::Plain) types, no more. A longer one than all of
+    /// length, rounded up to a multiple of 8, and 8 more; of [`Plain`](crate::Plain) types, no more, but for those of 33 to 256 bytes: they take the
+    /// next power of two, at least 64, and 64 bytes of memory besides. A longer one than all of
     /// the capacity is refused ([`SendError::TooLarge`](crate::SendError::TooLarge)); [`Write`](std::io::Write) splits it.
     /// [Loans](crate::Sender::loan) may be half as long as the capacity.
     /// Default: 64 KiB, or as much as two messages of a [`Plain`](crate::Plain) type need.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    geometry::{UNIT, bare_frame, framed, padded},
+    geometry::{Slots, UNIT, bare_frame, framed, padded},
     lane::{Lane, Near},
     role::State,
 };
@@ -80,6 +80,7 @@ pub(super) struct Reader {
     /// Bytes of the oldest message that were read as a part of a stream.
     part: usize,
     mask: usize,
+    slots: Option<Slots>,
     /// Whether light fences do not reach (O5).
     must_fence: bool,
     /// Frames given back in a row for which this fenced in vain.
@@ -101,6 +102,7 @@ impl Reader {
             tail: head, // empty, as far as is known
             part: 0,
             mask: lane.geometry.capacity - 1,
+            slots: Slots::new(lane.geometry),
             must_fence,
             idle: 0,
         };
@@ -222,7 +224,8 @@ impl Reader {
 
     #[inline(always)]
     fn index(&self, position: u64) -> usize {
-        (position as usize & self.mask) / UNIT
+        let at = position as usize & self.mask;
+        self.slots.map_or(at / UNIT, |slots| slots.word(at))
     }
 
     /// The message in the frame at [`Self::head`] or behind it; `None` if it has to be [gathered](Self::gather).

@@ -5,6 +5,7 @@ use core::mem::MaybeUninit;
 use super::{
     end::End,
     errors::{RecvError, Unmet},
+    geometry::is_slotted,
     reader::{Frame, Reader, RecvRefusal},
 };
 use crate::message::{DecodeError, Message, Place, Received};
@@ -53,7 +54,9 @@ pub(super) fn receive_many<T: Message>(
         if count == 0 {
             to.reserve(max.min(USUAL_BATCH));
         }
-        if let Some(length) = T::RUN {
+        if let Some(length) = T::RUN
+            && !is_slotted(length)
+        {
             let run = reader.run(at, length, max - count);
             let decoded = T::decode_run(run.words, run.count, to);
             count += decoded;

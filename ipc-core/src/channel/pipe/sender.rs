@@ -7,7 +7,7 @@ use super::{
     core::PipeCore,
     end::{End, EndTicket, Place},
     errors::{Refused, SendError, SendManyError, SendTimeoutError, TakeError, TrySendError},
-    geometry::framed,
+    geometry::is_slotted,
     lane::Side,
     writer::{SendRefusal, Writer},
 };
@@ -142,7 +142,7 @@ impl<T: Message> Sender<T> {
     #[inline]
     fn add_run(&mut self, values: &[T]) -> usize {
         match T::RUN {
-            Some(length) if self.end.is_ready() => self
+            Some(length) if !is_slotted(length) && self.end.is_ready() => self
                 .writer
                 .fill_run(T::encode_run(values), length)
                 .unwrap_or(0), // the next single one says why
@@ -192,7 +192,7 @@ impl<T: Message> Sender<T> {
         self.end.regain()?;
         let (end, writer) = (&self.end, &mut self.writer);
         // Shared by the attempt and by the look whether it is worth one.
-        let frame = framed(bytes.len());
+        let frame = end.core().geometry.frame(bytes.len());
         let filled = match fill::<T>(writer, bytes) {
             Err(SendRefusal::Full) => {
                 let room = wait_for_room(end, writer, frame, deadline)?;

@@ -18,6 +18,7 @@ use super::{
     Connection, Pipe, PipeOptions, Receiver, RecvError, RecvTimeoutError, SendError,
     SendTimeoutError, Sender, TakeError, TryRecvError, TrySendError,
     core::PipeCore,
+    geometry::bare_frame,
     lane::Side,
     on_heap::{World, geometry, owner},
     reader::RecvRefusal,
@@ -84,6 +85,33 @@ fn both_ends_of_a_duplex_pipe_send_and_receive() {
     assert_eq!(other.recv().unwrap(), (1, "ping".into()));
     assert_eq!(one.try_recv().unwrap(), (2, "pong".into()));
     assert!(matches!(one.try_recv(), Err(TryRecvError::Empty)));
+}
+
+#[test]
+fn messages_of_every_fixed_length_keep_their_order_and_their_bytes() {
+    for length in (0..70).chain([100, 128, 129, 192, 256, 257, 300]) {
+        let w = World::new(geometry(1024, Some(length), true), 2);
+        let (_, mut writer) = w.writer(0).unwrap();
+        let (_, mut reader) = w.reader(1).unwrap();
+        let message = |nth: usize| vec![nth as u8; length];
+        let (mut sent, mut received) = (0, 0);
+        for _ in 0..40 {
+            while writer.fill_bare(&message(sent)).is_ok() {
+                writer.publish();
+                sent += 1;
+            }
+            while let Ok(frame) = reader.next_bare(reader.head(), length) {
+                let mut bytes = Vec::new();
+                reader.received(frame).unwrap().write_over(&mut bytes);
+                assert_eq!(bytes, message(received), "{received} of length {length}");
+                reader.give_back(frame.end);
+                received += 1;
+            }
+            assert_eq!(received, sent);
+        }
+        let frame = bare_frame(length) as usize;
+        assert_eq!(sent, 40 * (1024 / frame), "of length {length}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    geometry::{UNIT, bare_frame, framed, head_of},
+    geometry::{Slots, UNIT, bare_frame, framed, head_of},
     lane::{Lane, Near},
 };
 use crate::{
@@ -48,6 +48,7 @@ pub(super) struct Writer {
     /// Up to where the reader has made room, as far as is known.
     limit: u64,
     mask: usize,
+    slots: Option<Slots>,
     /// Whether light fences do not reach (O5).
     must_fence: bool,
     /// Publications in a row for which this fenced in vain.
@@ -68,6 +69,7 @@ impl Writer {
             filled: tail,
             limit: tail, // full, as far as is known
             mask: lane.geometry.capacity - 1,
+            slots: Slots::new(lane.geometry),
             must_fence,
             idle: 0,
         };
@@ -189,7 +191,8 @@ impl Writer {
 
     #[inline(always)]
     fn index(&self, position: u64) -> usize {
-        (position as usize & self.mask) / UNIT
+        let at = position as usize & self.mask;
+        self.slots.map_or(at / UNIT, |slots| slots.word(at))
     }
 
     /// Copies to where byte `position` is, and round the end.

@@ -5,6 +5,7 @@ use crate::{
     channel::{
         gate::Gate,
         geometry::{self, CellShape, Geometry, Rest},
+        places::GAP_WORDS,
     },
     prim::AtomicU64,
     region::{CacheLine, Fresh, OutOfBounds},
@@ -19,8 +20,15 @@ pub(crate) const CELLS: CellShape = CellShape {
 };
 
 /// Words of a cell.
-pub(super) fn stride(geometry: Geometry) -> usize {
+#[inline]
+pub(super) fn cell_words(geometry: Geometry) -> usize {
     OVERHEAD_WORDS + geometry.inline_bytes / 8
+}
+
+/// Words from one cell to the next.
+#[inline]
+pub(super) fn stride(geometry: Geometry) -> usize {
+    cell_words(geometry) + GAP_WORDS
 }
 
 /// Where the parts lie.

@@ -8,6 +8,7 @@ use crate::{
     channel::contents::Parcel,
     error::Damage,
     object::participant::Owner,
+    os::copy,
     prim::{self, Relaxed, Release},
     slab::AllocError,
 };
@@ -147,6 +148,7 @@ impl Ring {
         let lap = self.lap(position);
         let cell = self.cell(position).ok()?;
         let (free, mine) = (Ctl::free(lap), Ctl::writing(lap, me));
+        copy::fetch_to_write(cell.done()); // while the exchange fetches the claim word's line
         cell.ctl()
             .compare_exchange(free.0, mine.0, Release, Relaxed)
             .ok()?; // O3

@@ -14,12 +14,13 @@
 //!
 //!   cell:  0     8                                        −16      −8
 //!          ┌─────┬────────────────────────────────────────┬────────┬──────┐
-//!          │ ctl │ payload, or head:32 | generation:32    │ length │ done │  128, 192 or 256 bytes
+//!          │ ctl │ payload, or head:32 | generation:32    │ length │ done │  128, 192 or 256 bytes, and 64 between two
 //!          └─────┴────────────────────────────────────────┴────────┴──────┘
 //! ```
 //!
 //! A *position* counts messages since creation: `lap << shift | index`, with `index < capacity` and `1 << shift` the next
-//! power of two. Any capacity therefore works without division.
+//! power of two. Any capacity therefore works without division. Neighbours in this order are scattered over the cells
+//! (`channel/places`).
 //!
 //! # Invariants
 //!
@@ -77,7 +78,7 @@ use super::{
     geometry,
 };
 use crate::{
-    channel::{gate::Gate, geometry::Geometry},
+    channel::{gate::Gate, geometry::Geometry, places::Places},
     error::Damage,
     object::{participant::Repair, seat::Seats},
     prim::{self, AtomicU64, Relaxed},
@@ -90,6 +91,8 @@ use crate::{
 pub(crate) struct Ring {
     pub(super) geometry: Geometry,
     pub(super) shift: u32,
+    /// Where each index has its cell.
+    places: Places,
     pub(super) tail: One<CacheLine<AtomicU64>>,
     pub(super) head: One<CacheLine<AtomicU64>>,
     pub(super) gate: One<CacheLine<Gate>>,
@@ -115,6 +118,7 @@ impl Ring {
             Ok(Self {
                 geometry,
                 shift: geometry.index_bits(),
+                places: Places::new(geometry.capacity),
                 tail: region.one(at.tail)?,
                 head: region.one(at.head)?,
                 gate: region.one(at.gate)?,
@@ -169,17 +173,16 @@ impl Ring {
     /// The cell that `position` falls on; a position from shared memory may fall beside all of them.
     #[inline]
     pub(super) fn cell(&self, position: u64) -> Result<Cell<'_>, Damage> {
-        let stride = geometry::stride(self.geometry);
-        let start = self.index(position) * stride;
+        let start = self.places.of(self.index(position)) * geometry::stride(self.geometry);
         self.cells
-            .get(start..start + stride)
+            .get(start..start + geometry::cell_words(self.geometry))
             .and_then(Cell::new)
             .ok_or(Damage("a counter points beside the cells"))
     }
 
+    /// All cells, in the order of their indices.
     pub(super) fn all_cells(&self) -> impl Iterator<Item = Cell<'_>> {
-        let cells = self.cells.chunks_exact(geometry::stride(self.geometry));
-        cells.filter_map(Cell::new)
+        (0..self.geometry.capacity as u64).filter_map(|index| self.cell(index).ok())
     }
 
     /// More steps than any walk over live counters takes; lies alone reach it.
