@@ -20,7 +20,7 @@ use core::{fmt, sync::atomic::Ordering};
 use std::{os::fd::AsFd, sync::Arc, time::Duration};
 
 pub use pollable::Pollable;
-pub use waitable::{Descriptor, Interval, ProcessExit, Waitable, Writable};
+pub use waitable::{Descriptor, Finished, Interval, ProcessExit, Waitable, Writable};
 
 use self::{
     lookout::Ward,

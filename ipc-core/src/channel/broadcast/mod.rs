@@ -1,7 +1,7 @@
 //! A broadcast: what anybody publishes, every subscriber receives.
 //!
 //! Read in this order: `cell` (the claim word), `ring` (layout, invariants, orderings) with `publish`, `clear`, `read`, `cursors` and
-//! `repair` (the algorithm, which never waits), `loan` (messages in place), `inner` (waiting and errors), this file and `subscriber` (the public face), `options`,
+//! `repair` (the algorithm, which never waits), `loan` (messages in place), `inner` (waiting and errors), `source`, this file and `subscriber` (the public face), `options`,
 //! `errors`.
 
 mod cell;
@@ -16,10 +16,11 @@ mod publish;
 mod read;
 mod repair;
 mod ring;
+mod source;
 mod subscriber;
 
 #[cfg(all(test, loom))]
-mod model;
+pub(crate) mod model;
 #[cfg(any(test, loom))]
 mod on_heap;
 #[cfg(all(test, not(loom)))]
@@ -42,6 +43,7 @@ use crate::{
     message::{Bytes, Message},
     object::{
         lifetime::{Object, Ticket},
+        source::Watched,
         wait::{Deadline, WaitStrategy},
     },
 };
@@ -285,6 +287,10 @@ impl Broadcast<Bytes> {
 }
 
 impl<T> Broadcast<T> {
+    pub(crate) fn watched_room(&self) -> Watched {
+        self.inner.watched_room()
+    }
+
     /// How many messages the ring holds at the most.
     #[must_use]
     pub fn capacity(&self) -> usize {

@@ -13,10 +13,12 @@ use super::{
     on_heap::{World, geometry, owner},
     publish::PublishRefusal,
     read::{ReadRefusal, Reader},
+    source::{NextMessage, Room},
 };
 use crate::{
     object::{
         seat::Notes,
+        source::Source,
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
     prim::Release,
@@ -401,6 +403,31 @@ fn a_publisher_that_waits_for_blocks_is_woken() {
     });
 }
 
+fn who_finds_blocks_being_published_is_woken(is_lossless: bool) {
+    explore(2, move || {
+        let w = world(2, 1, is_lossless);
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            assert!(matches!(
+                other.publish(0, 1, 16),
+                Ok(()) | Err(PublishRefusal::NoBlocks)
+            ));
+        });
+        w.publish_asleep(1, 2, 16).unwrap();
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_publisher_that_finds_blocks_being_published_is_woken() {
+    who_finds_blocks_being_published_is_woken(false);
+}
+
+#[test]
+fn where_nobody_subscribes_too() {
+    who_finds_blocks_being_published_is_woken(true);
+}
+
 #[test]
 fn who_leaves_wakes_a_publisher() {
     explore(3, || {
@@ -560,4 +587,33 @@ fn a_publisher_goes_on_when_a_subscriber_has_died() {
         w.publish_asleep(0, 2, 8).unwrap();
         t.join().unwrap();
     });
+}
+
+/// A subscriber: what it waits for, a publish of a number, and a read.
+pub(crate) fn subscribing(
+    is_lossless: bool,
+) -> (
+    Arc<dyn Source>,
+    impl FnMut(u64) + Send + 'static,
+    impl FnMut() -> Option<u64>,
+) {
+    let w = world(1, 0, is_lossless);
+    let mut reader = w.join(1);
+    (
+        Arc::new(NextMessage::of(&reader)),
+        move |value| w.publish_patiently(0, value, 8),
+        move || reader.read_for_model().ok(),
+    )
+}
+
+/// A full broadcast: what publishers wait for, and the read that makes room.
+pub(crate) fn publishing() -> (Arc<dyn Source>, impl FnOnce() -> Box<dyn Send> + Send) {
+    let w = world(1, 0, true);
+    let mut reader = w.join(1);
+    w.publish(0, 1, 8).unwrap();
+    let read = move || -> Box<dyn Send> {
+        assert_eq!(reader.read_for_model(), Ok(1));
+        Box::new(reader) // subscribed until the end
+    };
+    (Arc::new(Room(Arc::clone(&w.ring))), read)
 }

@@ -2,6 +2,7 @@
 
 mod in_place;
 
+use core::sync::atomic::{AtomicBool, AtomicU64 as PrivateU64};
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
@@ -14,6 +15,7 @@ use crate::{
     error::Damage,
     message::{Received, SharedBytes},
     object::participant::Owner,
+    os::fork::Process,
     prim::{self, AtomicU64, Relaxed},
 };
 
@@ -46,12 +48,23 @@ enum Copied {
     Long(Vec<u8>),
 }
 
+/// How far a subscriber has come, for who waits for it beside other things. Private memory, and a hint: so Relaxed.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) next: PrivateU64,
+    /// Whether there are messages from before it began.
+    pub(super) has_backlog: AtomicBool,
+    /// Whether it is no more.
+    pub(super) has_left: AtomicBool,
+}
+
 /// One subscriber.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) ring: Arc<Ring>,
     /// What it reads next.
     next: u64,
+    progress: Arc<Progress>,
     /// Messages it did not come to in time, and has not told of.
     missed: u64,
     /// Where its cursor is, in a lossless broadcast.
@@ -83,6 +96,11 @@ impl Reader {
         Ok(Some(Self {
             ring: Arc::clone(ring),
             next,
+            progress: Arc::new(Progress {
+                next: PrivateU64::new(next),
+                has_backlog: AtomicBool::new(false),
+                has_left: AtomicBool::new(false),
+            }),
             missed: 0,
             place,
             backlog: VecDeque::new(),
@@ -96,7 +114,7 @@ impl Reader {
     pub(super) fn look_back(&mut self) -> Result<(), ReadRefusal> {
         let oldest = self.next.saturating_sub(self.ring.one_lap());
         if self.place.is_none() {
-            self.next = self.first_there(oldest)?;
+            self.go_on_at(self.first_there(oldest)?);
             return Ok(());
         }
         // Nobody keeps these messages for us: whatever is overwritten meanwhile, we begin behind it.
@@ -120,6 +138,7 @@ impl Reader {
             }
             position = self.ring.next(position);
         }
+        self.tell_of_backlog();
         Ok(())
     }
 
@@ -148,7 +167,7 @@ impl Reader {
         let copied = if self.backlog.is_empty() {
             self.read_next()?
         } else {
-            self.backlog.pop_front().unwrap_or(Copied::Short(0))
+            self.take_of_backlog().unwrap_or(Copied::Short(0))
         };
         Ok(match copied {
             Copied::Long(bytes) => Received::Owned(bytes),
@@ -254,10 +273,29 @@ impl Reader {
         Ok(Copied::Long(bytes))
     }
 
+    /// The first of the messages from before it began.
+    #[cold]
+    fn take_of_backlog(&mut self) -> Option<Copied> {
+        let first = self.backlog.pop_front();
+        self.tell_of_backlog();
+        first
+    }
+
+    fn tell_of_backlog(&self) {
+        let has_any = !self.backlog.is_empty();
+        self.progress.has_backlog.store(has_any, Relaxed);
+    }
+
+    #[inline]
+    fn go_on_at(&mut self, next: u64) {
+        self.next = next;
+        self.progress.next.store(next, Relaxed);
+    }
+
     /// Goes on to the next position.
     #[inline]
     fn step(&mut self) {
-        self.next = self.ring.next(self.next);
+        self.go_on_at(self.ring.next(self.next));
         if let Some(place) = &self.place {
             self.ring.advance(place, self.next);
             if self.must_fence {
@@ -276,7 +314,7 @@ impl Reader {
     fn miss(&mut self) -> Result<(), Damage> {
         self.check_lossy()?;
         self.missed += 1;
-        self.next = self.ring.next(self.next);
+        self.go_on_at(self.ring.next(self.next));
         Ok(())
     }
 
@@ -284,13 +322,15 @@ impl Reader {
     #[cold]
     fn fall_back(&mut self) -> Result<(), ReadRefusal> {
         self.check_lossy()?;
-        let (tail, _) = self.ring.first_unclaimed(self.next)?;
+        // From the hint: the way from here is up to a lap long, and publishers add to it meanwhile.
+        let start = self.next.max(self.ring.tail());
+        let (tail, _) = self.ring.first_unclaimed(start)?;
         let oldest = tail.saturating_sub(self.ring.one_lap());
         let missed = self.ring.distance(self.next, oldest);
         if oldest <= self.next {
             return Err(Damage("a message was overwritten, and none is younger").into());
         }
-        self.next = oldest;
+        self.go_on_at(oldest);
         let missed = self.missed.saturating_add(missed);
         self.missed = 0;
         Err(ReadRefusal::Lagged(missed))
@@ -321,6 +361,15 @@ impl Reader {
         self.next
     }
 
+    pub(super) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// The process that alone may use it, in a lossless broadcast.
+    pub(super) fn process(&self) -> Option<Process> {
+        self.place.as_ref().map(Place::process)
+    }
+
     /// Whether this process may use it. In a lossy broadcast nobody else knows of it, so that a forked child goes on on its own.
     #[inline]
     pub(super) fn is_ours(&self) -> bool {
@@ -341,6 +390,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        self.progress.has_left.store(true, Relaxed);
         if let Some(place) = &self.place {
             self.ring.leave(place);
         }

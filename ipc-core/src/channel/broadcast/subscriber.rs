@@ -13,7 +13,10 @@ use super::{
 use crate::{
     channel::target::Target,
     message::{Bytes, Message},
-    object::wait::{Deadline, WaitStrategy},
+    object::{
+        source::Watched,
+        wait::{Deadline, WaitStrategy},
+    },
 };
 
 /// Receives what is published on a [`Broadcast`](crate::Broadcast), from [`subscribe`](crate::Broadcast::subscribe) on.
@@ -139,6 +142,10 @@ impl<T> Subscriber<T> {
             wait,
             _message: PhantomData,
         }
+    }
+
+    pub(crate) fn watched(&self) -> Watched {
+        self.inner.watched(&self.reader)
     }
 
     /// How many messages it has not received, at the most: those that came to nothing count, those that it has missed do not.

@@ -4,6 +4,7 @@ use super::{
     jobs::{Jobs, Lease},
     lease::Draft,
     record::{Meta, State},
+    survey::End,
 };
 use crate::{
     channel::contents::Contents,
@@ -88,13 +89,13 @@ impl Jobs {
         }
     }
 
-    /// Wakes who waits until all is finished, if it is.
+    /// Wakes who waits until all is finished, unless somebody else will.
     #[cold]
     #[inline(never)]
     fn announce_end(&self) {
         prim::full_fence(); // O9
         // Damage is found by who wakes, too.
-        if !matches!(self.is_finished(), Ok(false)) {
+        if self.look_for_end() != Ok(End::Ahead) {
             self.table.desk().finished.wake_of_claim(u32::MAX);
         }
     }
@@ -225,11 +226,14 @@ impl Jobs {
             if state != State::Dead {
                 continue;
             }
-            let Some(mine) = self.take(me, index, seen, State::Removing)? else {
+            // A job from here on: who waits for all to be finished waits for it.
+            let Some(mine) = self.take(me, index, seen, State::Taking)? else {
                 continue;
             };
             let record = self.table.record(index)?;
             record.attempts().store(0, Relaxed);
+            // Twice: before anybody finds it, for a survey that has passed its record already; and after (I3).
+            self.table.desk().returned.fetch_add(1, Relaxed);
             record.meta().store(mine.left(State::Ready).0, Release); // O4
             self.announce_returned(1);
             count += 1;

@@ -1,7 +1,7 @@
 //! A queue of jobs: what was got is leased, and comes back unless it is reported as done.
 //!
 //! Read in this order: `record` (the claim word), `table` with `lease`, `finish`, `survey`, `letters` and `repair` (the algorithm
-//! and the argument), `jobs` (the ring and the table together), `inner` (waiting and errors), `job` and this file (the public
+//! and the argument), `jobs` (the ring and the table together), `inner` (errors) with `waiting`, `kept` and `source`, `job` and this file (the public
 //! face), `terms` and `container` (the options). The ring is the one of `crate::channel::queue`.
 
 #![expect(unsafe_code, reason = "one uninitialised value on the fast path")]
@@ -12,16 +12,19 @@ mod finish;
 mod inner;
 mod job;
 pub(crate) mod jobs;
+mod kept;
 mod lease;
 mod letters;
 mod record;
 mod repair;
+mod source;
 mod survey;
 mod table;
 pub(crate) mod terms;
+mod waiting;
 
 #[cfg(all(test, loom))]
-mod model;
+pub(crate) mod model;
 #[cfg(any(test, loom))]
 mod on_heap;
 #[cfg(all(test, not(loom)))]
@@ -48,6 +51,7 @@ use crate::{
     message::{DecodeError, Message, Received},
     object::{
         lifetime::{Object, Ticket},
+        source::Watched,
         wait::{Deadline, WaitStrategy},
     },
 };
@@ -375,6 +379,18 @@ impl<T: Message> JoinableQueue<T> {
 }
 
 impl<T> JoinableQueue<T> {
+    pub(crate) fn watched_jobs(&self) -> Watched {
+        self.inner.watched_jobs()
+    }
+
+    pub(crate) fn watched_end(&self) -> Watched {
+        self.inner.watched_end()
+    }
+
+    pub(crate) fn watched_room(&self) -> Watched {
+        self.inner.queue.watched_room()
+    }
+
     /// Waits until every job that was put is finished: done, or a dead letter. Returns at once if there is none. Jobs
     /// that are put meanwhile are waited for, too. In a closed queue as in an open one.
     ///

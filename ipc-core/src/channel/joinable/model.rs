@@ -9,6 +9,7 @@ use super::{
     lease::Refusal,
     on_heap::Got,
     record::State,
+    source,
     terms::Terms,
 };
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     object::{
         participant::{Owner, Participants},
         seat::Notes,
+        source::Source,
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
     os::fork::Process,
@@ -25,7 +27,7 @@ use crate::{
 
 /// Jobs on the heap, and four participants.
 struct World {
-    jobs: Jobs,
+    jobs: Arc<Jobs>,
     participants: Participants,
     dead: Arc<AtomicU64>,
 }
@@ -60,7 +62,7 @@ fn world(capacity: usize, terms: Terms) -> Arc<World> {
     let dead = Arc::new(AtomicU64::new(0));
     let (jobs, participants) = Jobs::on_heap(geometry, terms, 4, Arc::clone(&dead));
     Arc::new(World {
-        jobs,
+        jobs: Arc::new(jobs),
         participants,
         dead,
     })
@@ -102,7 +104,7 @@ impl World {
     }
 
     fn sweep_a_death(&self) {
-        while self.participants.sweep(&self.jobs).unwrap() == 0 {
+        while self.participants.sweep(&*self.jobs).unwrap() == 0 {
             thread::yield_now();
         }
     }
@@ -131,8 +133,16 @@ impl World {
     }
 
     fn join_asleep(&self) {
-        let finished = &self.jobs.table.desk().finished;
-        self.asleep(finished, || self.jobs.is_finished().unwrap().then_some(()));
+        let waiting = Waiting {
+            word: &self.jobs.table.desk().finished,
+            strategy: WaitStrategy::Sleep,
+            patience: &Patience::new(),
+            deadline: Deadline::NEVER,
+            notes: Notes::Nowhere,
+        };
+        let attempt = || self.jobs.attempt_to_join(|| self.jobs.look_for_end());
+        let joined = waiting.until(attempt, || true, || None);
+        joined.unwrap().unwrap();
     }
 }
 
@@ -280,9 +290,9 @@ fn a_late_sweeper_robs_nobody(is_returned: bool) {
         w.die(0);
         let late = Arc::clone(&w);
         let t = thread::spawn(move || {
-            let _ = late.participants.sweep(&late.jobs);
+            let _ = late.participants.sweep(&*late.jobs);
         });
-        w.participants.sweep(&w.jobs).unwrap();
+        w.participants.sweep(&*w.jobs).unwrap();
         w.dead.store(0, Relaxed);
         w.participants.occupy_for_model(0, 2);
         let record = w.jobs.table.record(0).unwrap();
@@ -490,6 +500,43 @@ fn of_two_that_finish_at_once_one_wakes_who_joins() {
 }
 
 #[test]
+fn who_joins_is_woken_beside_a_put_that_comes_to_nothing() {
+    explore(2, || {
+        let w = world(1, terms(1));
+        w.put(1);
+        let (_, lease) = w.get(0).unwrap();
+        let (worker, producer) = (Arc::clone(&w), Arc::clone(&w));
+        let t = thread::spawn(move || worker.done(&lease));
+        let p = thread::spawn(move || producer.jobs.ring.bury_for_model(owner(3)));
+        w.join_asleep();
+        t.join().unwrap();
+        p.join().unwrap();
+    });
+}
+
+#[test]
+fn a_dead_letter_is_joined_from_when_somebody_may_find_it_as_a_job() {
+    explore(2, || {
+        let w = world(2, terms(2));
+        w.dead_letter(1);
+        w.put(2);
+        let (_, lease) = w.get(0).unwrap();
+        let requeuer = Arc::clone(&w);
+        let r = thread::spawn(move || requeuer.jobs.requeue_dead(owner(1)).unwrap());
+        let worker = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            let is_there = worker.jobs.returned() == 1;
+            worker.done(&lease);
+            is_there
+        });
+        let is_finished = w.jobs.is_finished().unwrap();
+        let was_there = t.join().unwrap();
+        assert!(!(is_finished && was_there), "one of them is there");
+        r.join().unwrap();
+    });
+}
+
+#[test]
 fn no_wake_is_lost_by_who_waits_for_a_record() {
     explore(2, || {
         let w = world(1, terms(1));
@@ -523,4 +570,24 @@ fn a_dead_letter_that_is_looked_at_is_itself() {
         }
         t.join().unwrap();
     });
+}
+
+/// A queue with one record, which is taken: what gets and joins wait for; a put of another job; the end of the lease; and the end of
+/// the queue.
+pub(crate) fn working() -> (
+    [Arc<dyn Source>; 2],
+    impl FnOnce() + Send + 'static,
+    impl FnOnce() + Send + 'static,
+    impl FnOnce() + Send + 'static,
+) {
+    let w = world(1, terms(1));
+    w.put(1);
+    let (_, lease) = w.get(0).unwrap();
+    let [producer, worker, closer] = [(); 3].map(|()| Arc::clone(&w));
+    (
+        source::for_model(&w.jobs),
+        move || producer.put(2),
+        move || worker.done(&lease),
+        move || closer.jobs.close(),
+    )
 }

@@ -61,7 +61,7 @@
 //! | LEASED, the cell not yet free | both name it | the sweep: the cell free, then the record READY (I2) |
 //! | working on the job, or renewing | LEASED, TAKING | the sweep: READY, or DEAD after the last attempt |
 //! | after FREE | blocks it owns, and a sleeper | the sweep frees them and wakes all |
-//! | taking a returned job | TAKING | as above |
+//! | taking a returned job, or requeueing a dead letter | TAKING | as above |
 //! | after READY, before `returned` | a job that nobody looks for | the sweep counts it (I3) and wakes all |
 //! | removing a dead letter | REMOVING | the sweep: DEAD |
 
