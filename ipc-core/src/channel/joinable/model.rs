@@ -516,7 +516,7 @@ fn who_joins_is_woken_beside_a_put_that_comes_to_nothing() {
 
 #[test]
 fn a_dead_letter_is_joined_from_when_somebody_may_find_it_as_a_job() {
-    explore(2, || {
+    explore(3, || {
         let w = world(2, terms(2));
         w.dead_letter(1);
         w.put(2);
