@@ -40,6 +40,20 @@ impl From<Damage> for ReadRefusal {
     }
 }
 
+/// Why a subscriber cannot begin with what was published before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BackRefusal {
+    /// Somebody is publishing, and may not see that somebody else goes to sleep now.
+    BeingPublished,
+    Damage(Damage),
+}
+
+impl From<Damage> for BackRefusal {
+    fn from(damage: Damage) -> Self {
+        Self::Damage(damage)
+    }
+}
+
 /// A message, in private memory.
 #[derive(Debug, PartialEq, Eq)]
 enum Copied {
@@ -111,7 +125,7 @@ impl Reader {
 
     /// Lets it begin with the oldest message that is there. To be called before anything is read, and again as long as it says that
     /// something is being published.
-    pub(super) fn look_back(&mut self) -> Result<(), ReadRefusal> {
+    pub(super) fn look_back(&mut self) -> Result<(), BackRefusal> {
         let oldest = self.next.saturating_sub(self.ring.one_lap());
         if self.place.is_none() {
             self.go_on_at(self.first_there(oldest)?);
@@ -130,7 +144,7 @@ impl Reader {
                     None => self.backlog.clear(),
                 },
                 (Pass::Same, State::Void) => {}
-                (Pass::Same, State::Writing) => return Err(ReadRefusal::BeingPublished),
+                (Pass::Same, State::Writing) => return Err(BackRefusal::BeingPublished),
                 (Pass::Same, _) | (Pass::Later, _) => self.backlog.clear(),
                 (Pass::Previous | Pass::Impossible, _) => {
                     return Err(Damage("a message that was published is not there yet").into());

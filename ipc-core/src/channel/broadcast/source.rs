@@ -65,9 +65,7 @@ impl Source for NextMessage {
             return Readiness::Ready;
         }
         let next = progress.next.load(Relaxed);
-        self.ring
-            .look_for_message(next)
-            .unwrap_or(Readiness::Ready)
+        self.ring.look_for_message(next).unwrap_or(Readiness::Ready)
     }
 }
 

@@ -262,6 +262,21 @@ fn who_is_too_slow_is_told_how_much_it_has_missed() {
 }
 
 #[test]
+fn who_falls_back_does_not_look_at_what_is_known_to_be_claimed() {
+    let w = World::new(geometry(8, 8, 0, false));
+    let mut reader = w.join(1);
+    (0..20).for_each(|i| w.publish(0, i, 8).unwrap());
+    let garbled = w.ring.cell(6).unwrap().ctl(); // not the oldest
+    garbled.store(u64::MAX, Relaxed);
+    assert_eq!(reader.read_for_model(), Err(ReadRefusal::Lagged(12)));
+    assert_eq!([12, 13].map(Ok), [(); 2].map(|()| reader.read_for_model()));
+    assert!(matches!(
+        reader.read_for_model(),
+        Err(ReadRefusal::Damage(_))
+    ));
+}
+
+#[test]
 fn a_message_whose_memory_was_needed_is_missed() {
     let place = Place::new();
     let options = place.options::<Bytes>(64).memory(2048);

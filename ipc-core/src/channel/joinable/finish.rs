@@ -222,23 +222,30 @@ impl Jobs {
     pub(super) fn requeue_dead(&self, me: Owner) -> Result<usize, Damage> {
         let mut count = 0;
         for index in 0..self.table.terms.leases as u32 {
-            let (seen, state) = self.table.record(index)?.look()?;
-            if state != State::Dead {
-                continue;
+            if self.requeue(me, index)? {
+                self.announce_returned(1);
+                count += 1;
             }
-            // A job from here on: who waits for all to be finished waits for it.
-            let Some(mine) = self.take(me, index, seen, State::Taking)? else {
-                continue;
-            };
-            let record = self.table.record(index)?;
-            record.attempts().store(0, Relaxed);
-            // Twice: before anybody finds it, for a survey that has passed its record already; and after (I3).
-            self.table.desk().returned.fetch_add(1, Relaxed);
-            record.meta().store(mine.left(State::Ready).0, Release); // O4
-            self.announce_returned(1);
-            count += 1;
         }
         Ok(count)
+    }
+
+    /// Makes the record READY if it is DEAD, which [`Self::announce_returned`] tells of. Whether it was.
+    pub(super) fn requeue(&self, me: Owner, index: u32) -> Result<bool, Damage> {
+        let record = self.table.record(index)?;
+        let (seen, state) = record.look()?;
+        if state != State::Dead {
+            return Ok(false);
+        }
+        // A job from here on: who waits for all to be finished waits for it.
+        let Some(mine) = self.take(me, index, seen, State::Taking)? else {
+            return Ok(false);
+        };
+        record.attempts().store(0, Relaxed);
+        // Also before anybody finds it: a survey that has passed its record by now must not miss it.
+        self.table.desk().returned.fetch_add(1, Relaxed);
+        record.meta().store(mine.left(State::Ready).0, Release); // O4
+        Ok(true)
     }
 
     /// Frees the record of a dead letter that was read.

@@ -19,11 +19,7 @@ use crate::{
     },
     error::{Damage, Error, Result},
     message::{DecodeError, Received},
-    object::{
-        lifetime::Object,
-        participant::Owner,
-        wait::Patience,
-    },
+    object::{lifetime::Object, participant::Owner, wait::Patience},
     os::fork::Process,
 };
 

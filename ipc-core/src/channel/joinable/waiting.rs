@@ -95,7 +95,10 @@ impl Inner {
 
     fn end(&self) -> Result<End> {
         self.queue.member.check().map_err(|e| *e)?;
-        let end = self.jobs.look_for_end().map_err(|damage| *self.damaged(damage))?;
+        let end = self
+            .jobs
+            .look_for_end()
+            .map_err(|damage| *self.damaged(damage))?;
         self.queue.member.check().map_err(|e| *e)?;
         Ok(end)
     }
