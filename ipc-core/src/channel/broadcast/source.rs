@@ -16,7 +16,7 @@ use crate::{
         wait::WaitWord,
     },
     os::{fork::Process, membarrier::Meeting},
-    prim::{self, Relaxed},
+    prim::Relaxed,
 };
 
 impl Inner {
@@ -103,14 +103,8 @@ impl Ring {
             match (seen.ctl.pass(lap), seen.state) {
                 (Pass::Same, State::Void) => position = self.next(position),
                 (Pass::Same, State::Writing) => return Ok(Readiness::Unsettled),
-                (Pass::Previous, _) if self.is_closed() => {
-                    prim::full_fence(); // O4: between the look at `closed` and the look at the cell
-                    let seen = self.cell(position)?.look()?;
-                    return Ok(match seen.ctl.pass(lap) {
-                        Pass::Previous => Readiness::Ready,
-                        _ => Readiness::Unsettled, // or published; to be looked at again
-                    });
-                }
+                // Closed, or published before that: the read finds out.
+                (Pass::Previous, _) if self.is_closed() => return Ok(Readiness::Ready),
                 (Pass::Previous, _) => return Ok(Readiness::Blocked),
                 // A message, or one that it has missed, or something is wrong.
                 (Pass::Same | Pass::Later | Pass::Impossible, _) => return Ok(Readiness::Ready),
