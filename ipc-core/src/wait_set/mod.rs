@@ -68,7 +68,7 @@ pub fn wait(things: &[&dyn Waitable], timeout: impl Into<Option<Duration>>) -> R
 
 /// Things of which any may become ready, with a key each.
 ///
-/// Queues, pipes, locks, semaphores, events, times, processes, sockets: whatever is [`Waitable`]. What is added stays open as long as it is
+/// Queues of all kinds, subscribers, pipes, locks, semaphores, events, times, processes, sockets: whatever is [`Waitable`]. What is added stays open as long as it is
 /// in the set, and its handle remains free for use. Waiting takes nothing: do it with the `try_` operation, and expect
 /// that another was faster.
 ///
@@ -87,7 +87,8 @@ pub fn wait(things: &[&dyn Waitable], timeout: impl Into<Option<Duration>>) -> R
 ///
 /// # When a process dies
 ///
-/// A death that makes something ready (of the holder of a lock, or of a pipe's other end) is noticed within about 100 ms. Nobody
+/// A death that makes something ready (of the holder of a lock, of a worker with a job, or of a pipe's other end) is noticed within about
+/// 100 ms, and so is a lease that is over. Nobody
 /// notices that who waits was killed or stopped.
 ///
 /// # Fork

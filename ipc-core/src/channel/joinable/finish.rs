@@ -242,8 +242,8 @@ impl Jobs {
             return Ok(false);
         };
         record.attempts().store(0, Relaxed);
-        // Also before anybody finds it: a survey that has passed its record by now must not miss it.
-        self.table.desk().returned.fetch_add(1, Relaxed);
+        // Also before anybody finds it: a survey that has passed its record by now sees the count change, any other the record (O5).
+        self.table.desk().returned.fetch_add(1, Release); // O5
         record.meta().store(mine.left(State::Ready).0, Release); // O4
         Ok(true)
     }

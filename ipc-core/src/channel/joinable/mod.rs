@@ -71,7 +71,8 @@ use crate::{
 /// # Blocking
 ///
 /// [`put`](Self::put), [`get`](Self::get) and [`join`](Self::join) block, `try_` never, `_timeout` for so long. A put, a get or a
-/// `task_done` that succeeds at once makes no system call, unless somebody sleeps. With a lease time, gets also read the clock.
+/// `task_done` that succeeds at once makes no system call, unless somebody sleeps. With a lease time, gets also read the clock. To wait
+/// for a job, or until all are finished, beside other things: [`WaitSet`](crate::WaitSet), [`Pollable`](crate::Pollable).
 ///
 /// # Room
 ///

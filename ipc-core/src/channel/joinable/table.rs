@@ -43,7 +43,8 @@
 //!   after a later put, its position and that put.
 //! * O4. `meta` store or exchange(Release) READY, DEAD → load(Acquire), then exchange TAKING, REMOVING: the job is seen whole. (Exchanges in between
 //!   go on with what was released before.)
-//! * O5. `returned` fetch_add(Release) → load(Acquire): who sees the count sees the record.
+//! * O5. `returned` fetch_add(Release) → load(Acquire): who sees the count sees the record. A dead letter that is requeued is counted
+//!   twice, TAKING and READY, as a survey looks for the one and gets for the other.
 //! * O6. A look at a dead letter without a claim: `meta` load(Acquire), payload, fence(Acquire), `meta` again.
 //! * O7. `meta` exchange(Release) by a participant → load(Acquire) → `Dead::still`: what a later participant of the slot took is not
 //!   taken for the dead one's.
