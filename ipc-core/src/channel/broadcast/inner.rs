@@ -204,7 +204,7 @@ impl Inner {
         };
         let waiting = self.waiting_for_items(strategy, Deadline::NEVER);
         let waiting = waiting.map_err(|e| *e)?;
-        match waiting.until(attempt, || false, || self.look().map(Err)) {
+        match waiting.until(attempt, || true, || self.look().map(Err)) {
             Some(looked) => looked.map_err(|e| *e),
             None => Ok(()), // never, as there is no deadline
         }
