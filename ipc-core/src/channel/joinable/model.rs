@@ -329,7 +329,7 @@ pub(crate) fn working() -> (
     let (_, lease) = w.get(0).unwrap();
     let [producer, worker, closer] = [(); 3].map(|()| Arc::clone(&w));
     (
-        source::for_model(&w.jobs),
+        [source::next_job(&w.jobs), source::all_done(&w.jobs)],
         move || producer.put(2),
         move || worker.done(&lease),
         move || closer.jobs.close(),

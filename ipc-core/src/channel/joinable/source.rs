@@ -19,14 +19,12 @@ use crate::{
 impl Inner {
     /// That a get would not wait.
     pub(super) fn watched_jobs(&self) -> Watched {
-        let source = NextJob(Ours::new(&self.jobs));
-        Watched::new(Arc::new(source), &self.queue.member.object)
+        Watched::new(next_job(&self.jobs), &self.queue.member.object)
     }
 
     /// That a join would not wait.
     pub(super) fn watched_end(&self) -> Watched {
-        let source = AllDone(Ours::new(&self.jobs));
-        Watched::new(Arc::new(source), &self.queue.member.object)
+        Watched::new(all_done(&self.jobs), &self.queue.member.object)
     }
 }
 
@@ -66,11 +64,12 @@ impl Ours {
 #[derive(Debug)]
 struct NextJob(Ours);
 
-/// Both wishes.
-#[cfg(all(test, loom))]
-pub(super) fn for_model(jobs: &Arc<Jobs>) -> [Arc<dyn Source>; 2] {
-    let (next, all) = (NextJob(Ours::new(jobs)), AllDone(Ours::new(jobs)));
-    [Arc::new(next), Arc::new(all)]
+pub(super) fn next_job(jobs: &Arc<Jobs>) -> Arc<dyn Source> {
+    Arc::new(NextJob(Ours::new(jobs)))
+}
+
+pub(super) fn all_done(jobs: &Arc<Jobs>) -> Arc<dyn Source> {
+    Arc::new(AllDone(Ours::new(jobs)))
 }
 
 /// What a get waits for in turn, which is woken on three words: see `wait_to_get`.

@@ -307,3 +307,11 @@ fn a_closed_queue_is_over_when_every_job_is_finished() {
     assert!(world.jobs.finish_for_model(&got.lease));
     assert_eq!(world.get(1).unwrap_err(), Refusal::Closed);
 }
+
+#[test]
+fn a_put_that_comes_to_nothing_is_no_job() {
+    let world = world(2, 3, 0);
+    world.jobs.ring.bury_for_model(owner(0));
+    assert!(world.jobs.is_finished().unwrap());
+    assert_eq!(world.jobs.unfinished(), 0);
+}

@@ -101,7 +101,6 @@ impl Ring {
     }
 
     /// A put that finds the queue closed behind its claim.
-    #[cfg(loom)]
     pub(crate) fn bury_for_model(&self, me: Owner) {
         let (position, cell) = self.claim_put(me, self.tail()).unwrap();
         self.bury(position, cell);
