@@ -76,5 +76,5 @@ pub use sync::{
     SemaphoreGuard, Timer, TryAcquireError, WriteGuard,
 };
 pub use wait_set::{
-    Descriptor, Interval, Pollable, ProcessExit, WaitSet, Waitable, Writable, wait,
+    Descriptor, Finished, Interval, Pollable, ProcessExit, WaitSet, Waitable, Writable, wait,
 };

@@ -71,7 +71,7 @@ pub(crate) struct Visit {
     pub(crate) slot: Option<u32>,
     /// `activity`, or `dead`.
     pub(crate) state: &'static str,
-    /// `holding`, `reading`, `waiting`, `lent` or `notified`.
+    /// `holding`, `reading`, `waiting`, `lent`, `notified`, `sending` or `receiving`.
     pub(crate) activity: &'static str,
     pub(crate) pid: Option<u32>,
     pub(crate) thread: u32,
@@ -312,6 +312,8 @@ impl Visit {
             Activity::Reading => "reading",
             Activity::Lent => "lent",
             Activity::Notified => "notified",
+            Activity::Sending => "sending",
+            Activity::Receiving => "receiving",
             _ => "unknown",
         };
         let is_dead = participant.is_some_and(|p| p.state == ParticipantState::Dead);

@@ -139,7 +139,7 @@ fn doctor_finds_and_fixes_what_the_dead_left() {
         text(&sick.stdout).contains("1 dead participant"),
         "{sick:?}"
     );
-    assert!(text(&sick.stdout).contains("nameless file"), "{sick:?}");
+    assert!(text(&sick.stdout).contains("of dead processes"), "{sick:?}");
     assert_eq!(shell.who("q").len(), 1, "doctor repairs only when told to");
     let report = shell.json(&["doctor", "--fix", "--json"]);
     assert_eq!(report["problems"], 0);

@@ -269,7 +269,9 @@ fn files() -> Vec<(String, String)> {
                 .to_string_lossy()
                 .into_owned();
             let file_name = name.rsplit('/').next().unwrap_or_default();
-            let is_left_out = ["lib.rs", "model.rs", "tests.rs"].contains(&file_name);
+            let is_part_of_them = name.contains("/tests/") || name.contains("/model/");
+            let is_left_out =
+                is_part_of_them || ["lib.rs", "model.rs", "tests.rs"].contains(&file_name);
             if path.is_dir() {
                 folders.push(path);
             } else if name.ends_with(".rs") && !is_left_out {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use ipc_core::{
-    AcceptError, AcceptTimeoutError, Bytes, Client, ConnectError, Error, Listener, Namespace,
-    PeerError, RecvError, SendError,
+    AcceptError, AcceptTimeoutError, Bytes, Client, ConnectError, Error, Event, Listener,
+    Namespace, PeerError, RecvError, SendError,
 };
 use ipc_tests::puppet::{Puppet, wait_until};
 use ipc_tests::random::Random;
@@ -251,17 +251,19 @@ fn when_a_listener_is_killed_connecting_is_refused_and_its_name_is_free() {
 }
 
 #[test]
-fn a_dead_listeners_socket_is_collected() {
+fn a_dead_listeners_name_and_socket_are_collected() {
     let stage = Stage::new();
+    let event = Event::options().namespace(&stage.namespace);
+    let event = event.create("event").unwrap();
+    drop(event); // nobody uses it, and it stays
     let mut old = stage.after(&["listener bind"]);
     assert_eq!(stage.namespace.collect().unwrap().removed.len(), 0);
+    assert_eq!(stage.sockets(), 1);
     old.kill();
-    assert_eq!(stage.namespace.collect().unwrap().removed.len(), 1);
+    assert_eq!(stage.namespace.collect().unwrap().removed.len(), 2);
     assert_eq!(stage.sockets(), 0);
-    // Its file has a name, and stays until somebody removes it or binds.
-    assert_eq!(stage.namespace.list().unwrap(), ["here"]);
-    assert_eq!(stage.namespace.sweep("here").unwrap(), 1);
-    stage.namespace.unlink_unused("here").unwrap();
+    assert_eq!(stage.namespace.list().unwrap(), ["event"]);
+    assert_eq!(stage.namespace.leftovers().unwrap(), []);
 }
 
 #[test]

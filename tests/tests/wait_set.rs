@@ -11,9 +11,11 @@ use std::thread;
 use std::time::Duration;
 
 use ipc_core::{
-    BoundedSemaphore, Bytes, Connection, Descriptor, Event, Lock, Namespace, Pipe, Pollable,
-    ProcessExit, Queue, RLock, RwLock, Semaphore, TryRecvError, WaitSet, WaitStrategy, Waitable,
+    BoundedSemaphore, Broadcast, Bytes, Connection, Descriptor, Event, JoinableQueue, Lock,
+    Namespace, Pipe, Pollable, ProcessExit, Queue, RLock, RwLock, Semaphore, TryRecvError, WaitSet,
+    WaitStrategy, Waitable,
 };
+use ipc_tests::puppet::broadcast::News;
 use ipc_tests::puppet::{Puppet, wait_until};
 use ipc_tests::trial_directory::TrialDirectory;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -232,6 +234,105 @@ fn a_pipe_is_ready_with_a_message_with_room_and_once_its_peer_is_killed() {
         assert!(becomes_ready(&first, way, || peer.kill()), "{way:?}");
         assert!(matches!(first.try_recv(), Err(TryRecvError::Failed(_))));
         assert_eq!(all.wait_timeout(LONG).unwrap(), ["end", "broken"]);
+    }
+}
+
+impl Stage {
+    /// A queue with one record, whose jobs are tried so often.
+    fn jobs(&self, max_attempts: u32) -> JoinableQueue<Bytes> {
+        let options = JoinableQueue::options(1).leases(1);
+        let options = options.max_attempts(max_attempts);
+        options.namespace(&self.namespace).create("jobs").unwrap()
+    }
+
+    fn news(&self, is_lossless: bool) -> Broadcast<News> {
+        let options = Broadcast::options(1).namespace(&self.namespace);
+        let options = if is_lossless {
+            options
+        } else {
+            options.lossy()
+        };
+        options.create("news").unwrap()
+    }
+}
+
+#[test]
+fn each_step_of_another_process_makes_a_joinable_queue_ready() {
+    for way in WAYS {
+        let stage = Stage::new();
+        let (jobs, mut puppet) = (stage.jobs(3), stage.after(&[]));
+        let (room, all) = (jobs.writable(), jobs.finished());
+        let mut does = |thing: &(dyn Waitable + Sync), act: &str| {
+            let act = format!("joinable {act} jobs");
+            let is_ready = becomes_ready(thing, way, || drop(puppet.must(&act)));
+            assert!(is_ready, "{way:?}: {act}");
+        };
+        does(&jobs, "put");
+        does(&room, "take");
+        does(&all, "done");
+        // A job is there, and then a record for it.
+        does(&jobs, "put");
+        let mut other = stage.after(&["joinable take jobs", "joinable put jobs"]);
+        let frees = || drop(other.must("joinable done jobs"));
+        assert!(becomes_ready(&jobs, way, frees), "{way:?}");
+        // None will come any more.
+        other.must("joinable take jobs");
+        jobs.close();
+        let ends = || drop(other.must("joinable done jobs"));
+        assert!(becomes_ready(&jobs, way, ends), "{way:?}");
+    }
+}
+
+#[test]
+fn the_death_of_a_worker_makes_its_job_ready_or_ends_it() {
+    for way in WAYS {
+        for max_attempts in [2, 1] {
+            let stage = Stage::new();
+            let jobs = stage.jobs(max_attempts);
+            jobs.put("job".into()).unwrap();
+            let mut worker = stage.after(&["joinable take jobs"]);
+            let all = jobs.finished();
+            let thing: &(dyn Waitable + Sync) = if max_attempts == 2 { &jobs } else { &all };
+            assert!(becomes_ready(thing, way, || worker.kill()), "{way:?}");
+            if max_attempts == 2 {
+                assert_eq!(jobs.try_get().unwrap().attempt(), 2);
+            } else {
+                assert_eq!(jobs.take_dead().unwrap().value.0, b"job");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_another_process_publishes_makes_each_subscriber_ready() {
+    for way in WAYS {
+        for is_lossless in [true, false] {
+            let stage = Stage::new();
+            let (news, mut puppet) = (stage.news(is_lossless), stage.after(&[]));
+            let mut subscriber = news.subscribe().unwrap();
+            for _ in 0..2 {
+                let publish = || drop(puppet.must("broadcast publish 1 1"));
+                assert!(becomes_ready(&subscriber, way, publish), "{way:?}");
+                assert_eq!(subscriber.try_recv().unwrap().0, 1);
+            }
+            assert!(becomes_ready(&subscriber, way, || news.close()), "{way:?}");
+        }
+    }
+}
+
+#[test]
+fn a_subscriber_that_receives_or_dies_makes_room_to_publish() {
+    for way in WAYS {
+        let stage = Stage::new();
+        let news = stage.news(true);
+        let mut reads = stage.after(&["broadcast subscribe"]);
+        let room = news.writable();
+        let full = (1, 0, Vec::new());
+        news.try_publish(full.clone()).unwrap();
+        let receive = || drop(reads.must("broadcast recv-timeout 20000"));
+        assert!(becomes_ready(&room, way, receive), "{way:?}");
+        news.try_publish(full).unwrap();
+        assert!(becomes_ready(&room, way, || reads.kill()), "{way:?}");
     }
 }
 

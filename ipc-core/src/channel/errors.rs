@@ -1,48 +1,46 @@
 //! Why a message did not go in or come out. Whatever did not go in comes back to the caller.
 
-use core::fmt;
-
 use crate::{
     error::Error,
     message::{DecodeError, EncodeError},
 };
 
-/// The three ways of putting fail alike but for the one reason to give up.
+/// The three ways of putting something into a `$channel` fail alike but for the one reason to give up.
 macro_rules! put_error {
-    ($(#[$doc:meta])* $name:ident $({ $(#[$gave_up_doc:meta])* $gave_up:ident, $why:literal })?) => {
+    ($channel:literal, $(#[$doc:meta])* $name:ident $({ $(#[$gave_up_doc:meta])* $gave_up:ident, $why:literal })?) => {
         $(#[$doc])*
         #[non_exhaustive]
         pub enum $name<T> {
             $($(#[$gave_up_doc])* $gave_up(T),)?
-            /// The queue is closed.
+            #[doc = concat!("The ", $channel, " is closed.")]
             Closed(T),
-            /// The encoded message is longer than the queue's memory.
+            #[doc = concat!("The encoded message is longer than the ", $channel, "'s memory.")]
             TooLarge {
                 /// The message.
                 value: T,
                 /// Its encoded length in bytes.
                 len: usize,
-                /// The longest that this queue takes, in bytes.
+                #[doc = concat!("The longest that this ", $channel, " takes, in bytes.")]
                 max: usize,
             },
-            /// The message's own `Serialize` failed. The queue is untouched.
+            #[doc = concat!("The message's own `Serialize` failed. The ", $channel, " is untouched.")]
             Encode {
                 /// The message.
                 value: T,
                 /// What it said.
-                error: EncodeError,
+                error: $crate::message::EncodeError,
             },
-            /// The queue cannot be used.
+            #[doc = concat!("The ", $channel, " cannot be used.")]
             Failed {
                 /// The message.
                 value: T,
                 /// Why.
-                error: Error,
+                error: $crate::error::Error,
             },
         }
 
         impl<T> $name<T> {
-            /// The message that was not put.
+            /// The message, which did not go in.
             pub fn into_value(self) -> T {
                 match self {
                     $(Self::$gave_up(value) => value,)?
@@ -55,35 +53,36 @@ macro_rules! put_error {
 
             /// Pairs the message with the reason.
             #[cold]
-            pub(in crate::channel) fn new(value: T, refused: Refused) -> Self {
+            pub(in crate::channel) fn new(value: T, refused: $crate::channel::errors::Refused) -> Self {
                 match refused {
-                    $(Refused::GaveUp => Self::$gave_up(value),)?
-                    Refused::TooLarge { len, max } => Self::TooLarge { value, len, max },
-                    Refused::Encode(error) => Self::Encode { value, error },
-                    Refused::Failed(error) => Self::Failed { value, error: *error },
+                    $($crate::channel::errors::Refused::GaveUp => Self::$gave_up(value),)?
+                    $crate::channel::errors::Refused::TooLarge { len, max } => Self::TooLarge { value, len, max },
+                    $crate::channel::errors::Refused::Encode(error) => Self::Encode { value, error },
+                    $crate::channel::errors::Refused::Failed(error) => Self::Failed { value, error: *error },
                     #[allow(unreachable_patterns, reason = "where the caller never gives up")]
-                    Refused::Closed | Refused::GaveUp => Self::Closed(value),
+                    $crate::channel::errors::Refused::Closed | $crate::channel::errors::Refused::GaveUp => Self::Closed(value),
                 }
             }
         }
 
-        impl<T> fmt::Display for $name<T> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl<T> core::fmt::Display for $name<T> {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 match self {
                     $(Self::$gave_up(_) => f.write_str($why),)?
-                    Self::Closed(_) => f.write_str("the queue is closed"),
+                    Self::Closed(_) => f.write_str(concat!("the ", $channel, " is closed")),
                     Self::TooLarge { len, max, .. } => write!(
                         f,
-                        "the message has {len} bytes, the queue takes {max}; create it with more memory"
+                        concat!("the message has {} bytes, the ", $channel, " takes {}; create it with more memory"),
+                        len, max
                     ),
-                    Self::Encode { error, .. } => error.fmt(f),
-                    Self::Failed { error, .. } => error.fmt(f),
+                    Self::Encode { error, .. } => core::fmt::Display::fmt(error, f),
+                    Self::Failed { error, .. } => core::fmt::Display::fmt(error, f),
                 }
             }
         }
 
-        impl<T> fmt::Debug for $name<T> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl<T> core::fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 write!(f, concat!(stringify!($name), "({})"), self)
             }
         }
@@ -91,12 +90,15 @@ macro_rules! put_error {
         impl<T> core::error::Error for $name<T> {}
     };
 }
+pub(super) use put_error;
 
 put_error! {
+    "queue",
     /// Why [`Queue::put`](crate::Queue::put) failed.
     PutError
 }
 put_error! {
+    "queue",
     /// Why [`Queue::try_put`](crate::Queue::try_put) did not put.
     TryPutError {
         /// There is no room now.
@@ -104,6 +106,7 @@ put_error! {
     }
 }
 put_error! {
+    "queue",
     /// Why [`Queue::put_timeout`](crate::Queue::put_timeout) did not put.
     PutTimeoutError {
         /// There was no room in time.

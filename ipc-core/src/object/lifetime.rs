@@ -722,7 +722,7 @@ pub(crate) fn collect_sometimes(namespace: &Namespace) {
             .is_ok()
     {
         // A namespace that cannot be read reports that to whoever lists it.
-        let _ = namespace.collect();
+        let _ = namespace.collect_nameless();
     }
 }
 

@@ -154,20 +154,21 @@ impl Namespace {
         lifetime::remove(&self.file_of(name)?, lifetime::Removal::Unused).map(drop)
     }
 
-    /// What dead processes left: objects without a name that nobody uses any more, files that were never finished, and sockets of
-    /// listeners.
+    /// What dead processes left: objects without a name that nobody uses any more, files that were never finished, and what listeners
+    /// had, their names included. (All other named objects stay until they are removed.)
     ///
     /// # Errors
     ///
     /// [`Error::PermissionDenied`], [`Error::Io`].
     pub fn leftovers(&self) -> Result<Vec<Leftover>> {
-        let mut found = Vec::new();
-        for path in self.collectable()? {
-            // What vanishes meanwhile was collected by somebody else.
-            if let Ok(Some(bytes)) = lifetime::bytes_if_abandoned(&path) {
-                found.push(Leftover { path, bytes });
-            }
-        }
+        let mut found = self.nameless_leftovers()?;
+        found.extend(abandoned(rendezvous::abandoned_files(self)?));
+        Ok(found)
+    }
+
+    /// The same without what has a name.
+    fn nameless_leftovers(&self) -> Result<Vec<Leftover>> {
+        let mut found: Vec<Leftover> = abandoned(self.collectable()?).collect();
         let sockets = rendezvous::abandoned(self)?.into_iter();
         found.extend(sockets.map(|path| Leftover { path, bytes: 0 }));
         Ok(found)
@@ -179,15 +180,12 @@ impl Namespace {
     ///
     /// As [`Namespace::leftovers`].
     pub fn collect(&self) -> Result<Collected> {
-        let mut removed = self.leftovers()?;
-        removed.retain(|l| {
-            if rendezvous::is_socket(&l.path) {
-                rendezvous::remove(&l.path).is_ok()
-            } else {
-                lifetime::remove(&l.path, lifetime::Removal::Unused).is_ok()
-            }
-        });
-        Ok(Collected { removed })
+        self.leftovers().map(remove_all)
+    }
+
+    /// The same without what has a name: what is collected unasked.
+    pub(crate) fn collect_nameless(&self) -> Result<Collected> {
+        self.nameless_leftovers().map(remove_all)
     }
 
     /// How full the file system is.
@@ -239,6 +237,27 @@ impl Namespace {
         }
         Ok(found)
     }
+}
+
+/// Those that nobody uses.
+fn abandoned(paths: Vec<PathBuf>) -> impl Iterator<Item = Leftover> {
+    paths.into_iter().filter_map(|path| {
+        // What vanishes meanwhile was collected by somebody else.
+        let bytes = lifetime::bytes_if_abandoned(&path).ok()??;
+        Some(Leftover { path, bytes })
+    })
+}
+
+/// Which of them could be removed.
+fn remove_all(mut leftovers: Vec<Leftover>) -> Collected {
+    leftovers.retain(|l| {
+        if rendezvous::is_socket(&l.path) {
+            rendezvous::remove(&l.path).is_ok()
+        } else {
+            lifetime::remove(&l.path, lifetime::Removal::Unused).is_ok()
+        }
+    });
+    Collected { removed: leftovers }
 }
 
 /// Whether this is where objects without a name live.

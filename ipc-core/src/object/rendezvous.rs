@@ -114,6 +114,20 @@ pub(crate) fn abandoned(namespace: &Namespace) -> Result<Vec<PathBuf>> {
     Ok(abandoned.map(|socket| dir.join(socket)).collect())
 }
 
+/// The files of listeners that died. Their names are nobody's: who binds takes them.
+pub(crate) fn abandoned_files(namespace: &Namespace) -> Result<Vec<PathBuf>> {
+    if !namespace.path().join(SOCKETS).is_dir() {
+        return Ok(Vec::new()); // nobody ever listened here
+    }
+    let is_abandoned = |path: &PathBuf| {
+        let seen = Sight::of(path);
+        seen.is_ok_and(|seen| !seen.is_alive().unwrap_or(true))
+    };
+    let names = namespace.list()?.into_iter();
+    let paths = names.filter_map(|name| namespace.file_of(&name).ok());
+    Ok(paths.filter(is_abandoned).collect())
+}
+
 /// Whether the listener `name` has this socket, or may have it as far as can be seen.
 fn has(namespace: &Namespace, name: &str, socket: &str) -> bool {
     if !socket.starts_with(&stem(name)) {

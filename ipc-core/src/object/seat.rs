@@ -65,6 +65,10 @@ pub enum Activity {
     Lent,
     /// Was notified, and has not gone on yet.
     Notified,
+    /// Has the end that is written to.
+    Sending,
+    /// Has the end that is read.
+    Receiving,
 }
 
 impl Activity {
@@ -75,6 +79,8 @@ impl Activity {
             Self::Reading => 3,
             Self::Lent => 4,
             Self::Notified => 5,
+            Self::Sending => 6,
+            Self::Receiving => 7,
         }
     }
 
@@ -85,6 +91,8 @@ impl Activity {
             Self::Reading,
             Self::Lent,
             Self::Notified,
+            Self::Sending,
+            Self::Receiving,
         ]
         .into_iter()
         .find(|activity| activity.number() == number)

@@ -21,9 +21,9 @@ pub(crate) enum Readiness {
     Unsettled,
 }
 
-/// One wish about one object. Never waits, and changes nothing.
+/// One wish about one object. Never waits, and a look changes nothing.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// What is woken when it may have become ready.
+    /// What is woken when it may have become ready. Where that happens step by step on different words: the one for the next step.
     fn word(&self) -> &WaitWord;
 
     /// Where in the object's history a wait begins, for [`Self::look`].
@@ -33,6 +33,14 @@ pub(crate) trait Source: fmt::Debug + Send + Sync {
 
     /// How things are, or were since the mark. What cannot be trusted is ready: the operation itself says why.
     fn look(&self, mark: u64) -> Readiness;
+
+    /// The same, for an onlooker on this word. Where there are several, it is blocked only if the next step is woken there.
+    fn look_from(&self, _word: &WaitWord, mark: u64) -> Readiness {
+        self.look(mark)
+    }
+
+    /// Brings about what is due by time alone. Called about every [`WATCH_NS`](super::wait::WATCH_NS) while somebody waits.
+    fn tend(&self) {}
 
     /// Where an onlooker needs a heavy fence between its announcement and its look.
     fn meeting(&self) -> Option<&Meeting> {
@@ -65,15 +73,28 @@ impl Watched {
     }
 
     pub(crate) fn look(&self, mark: u64) -> Readiness {
-        let is_cut = |object: &Arc<Object>| object.cut_flag().load(Ordering::Relaxed);
-        if self.object.as_ref().is_some_and(is_cut) {
+        if self.is_cut() {
             return Readiness::Ready;
         }
         self.source.look(mark)
     }
 
-    /// Looks for the dead, unless somebody did lately. Whether any were found.
+    /// As [`Self::look`], for an onlooker on this word.
+    pub(crate) fn look_from(&self, word: &WaitWord, mark: u64) -> Readiness {
+        if self.is_cut() {
+            return Readiness::Ready;
+        }
+        self.source.look_from(word, mark)
+    }
+
+    fn is_cut(&self) -> bool {
+        let is_cut = |object: &Arc<Object>| object.cut_flag().load(Ordering::Relaxed);
+        self.object.as_ref().is_some_and(is_cut)
+    }
+
+    /// Does what is due by time, and looks for the dead, unless somebody did lately. Whether any were found.
     pub(crate) fn look_for_dead(&self) -> Result<bool> {
+        self.source.tend();
         match &self.object {
             Some(object) => Ok(object.look()? > 0),
             None => Ok(false),

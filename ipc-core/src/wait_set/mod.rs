@@ -1,6 +1,6 @@
 //! Waiting for any of many things.
 //!
-//! Read in this order: `waitable` (what there is to wait for), `vigil` (sleeping on many words), this file (the sets), `lookout`
+//! Read in this order: `waitable` (what there is to wait for), `vigil` (sleeping on many words), this file (the sets) with `waiting`, `lookout`
 //! (threads that wait for others' sake) and `pollable` (for who waits for descriptors).
 //!
 //! A wait for objects and times alone sleeps on their words. One for descriptors too sleeps in `poll(2)`, and has the lookout ring a
@@ -10,32 +10,27 @@ mod lookout;
 mod pollable;
 mod vigil;
 mod waitable;
+mod waiting;
 
 #[cfg(all(test, loom))]
 mod model;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use core::{fmt, sync::atomic::Ordering};
-use std::{os::fd::AsFd, sync::Arc, time::Duration};
+use core::fmt;
+use std::{sync::Arc, time::Duration};
 
 pub use pollable::Pollable;
-pub use waitable::{Descriptor, Interval, ProcessExit, Waitable, Writable};
+pub use waitable::{Descriptor, Finished, Interval, ProcessExit, Waitable, Writable};
 
-use self::{
-    lookout::Ward,
-    vigil::{Post, Vigil},
-    waitable::Thing,
-};
+use self::{lookout::Ward, vigil::Post, waitable::Thing};
 use crate::{
-    error::{Error, Result},
-    object::wait::{Deadline, Patience, WATCH_NS, WaitStrategy},
+    error::Result,
+    object::wait::{Deadline, Patience, WaitStrategy},
     os::{
-        clock,
-        descriptor::{self, Bell, Interest},
+        descriptor::{Bell, Interest},
         fork::Process,
     },
-    prim,
 };
 
 /// Waits until any of the things is ready. Returns the places of all that are, in order; none once `timeout` is over: a [`Duration`], or
@@ -73,7 +68,7 @@ pub fn wait(things: &[&dyn Waitable], timeout: impl Into<Option<Duration>>) -> R
 
 /// Things of which any may become ready, with a key each.
 ///
-/// Queues, pipes, locks, semaphores, events, times, processes, sockets: whatever is [`Waitable`]. What is added stays open as long as it is
+/// Queues of all kinds, subscribers, pipes, locks, semaphores, events, times, processes, sockets: whatever is [`Waitable`]. What is added stays open as long as it is
 /// in the set, and its handle remains free for use. Waiting takes nothing: do it with the `try_` operation, and expect
 /// that another was faster.
 ///
@@ -92,7 +87,8 @@ pub fn wait(things: &[&dyn Waitable], timeout: impl Into<Option<Duration>>) -> R
 ///
 /// # When a process dies
 ///
-/// A death that makes something ready (of the holder of a lock, or of a pipe's other end) is noticed within about 100 ms. Nobody
+/// A death that makes something ready (of the holder of a lock, of a worker with a job, or of a pipe's other end) is noticed within about
+/// 100 ms, and so is a lease that is over. Nobody
 /// notices that who waits was killed or stopped.
 ///
 /// # Fork
@@ -246,219 +242,4 @@ impl<K: Clone + PartialEq> WaitSet<K> {
     pub fn try_wait(&mut self) -> Result<Vec<K>> {
         self.wait_until(None)
     }
-
-    /// Waits until a deadline, or not at all.
-    fn wait_until(&mut self, deadline: Option<Deadline>) -> Result<Vec<K>> {
-        self.leave_bell_of_parent();
-        self.posts().for_each(Post::begin);
-        let ready = self.ready()?;
-        if !ready.is_empty() || self.entries.is_empty() {
-            return Ok(ready);
-        }
-        let Some(deadline) = deadline else {
-            return self.last_look();
-        };
-        if self.strategy != WaitStrategy::Sleep
-            && let Some(ready) = self.spin(deadline)?
-        {
-            return Ok(ready);
-        }
-        self.wait_asleep(deadline)
-    }
-
-    /// The keys of all that is ready.
-    fn ready(&self) -> Result<Vec<K>> {
-        let mut polled = self.poll(0)?.into_iter();
-        let mut now = None;
-        let mut is_ready = |kind: &EntryKind| match kind {
-            EntryKind::Object(post, _) => post.is_ready(),
-            EntryKind::Time(due) => {
-                due.load(Ordering::Relaxed) <= *now.get_or_insert_with(clock::monotonic_ns)
-            }
-            EntryKind::Descriptor(..) => polled.next().unwrap_or(false),
-        };
-        let ready = self.entries.iter().filter(|entry| is_ready(&entry.kind));
-        Ok(ready.map(|entry| entry.key.clone()).collect())
-    }
-
-    /// For who gives up: the dead may have made something ready.
-    #[cold]
-    fn last_look(&mut self) -> Result<Vec<K>> {
-        self.look_for_dead()?;
-        self.ready()
-    }
-
-    fn look_for_dead(&mut self) -> Result<()> {
-        self.posts()
-            .try_for_each(|post| post.watched.look_for_dead().map(drop))
-    }
-
-    /// `None` is the signal to sleep.
-    fn spin(&mut self, deadline: Deadline) -> Result<Option<Vec<K>>> {
-        if self.strategy == WaitStrategy::Spin {
-            return self.spin_until(deadline).map(Some);
-        }
-        let is_object = |entry: &Entry<K>| matches!(entry.kind, EntryKind::Object(..));
-        if !self.entries.iter().all(is_object) {
-            return Ok(None); // a look at the others is a system call, or tells nothing new
-        }
-        let looks = self.patience.looks() / self.entries.len() as u32;
-        for _ in 0..looks {
-            let ready = self.ready()?;
-            if !ready.is_empty() {
-                self.patience.learn(true);
-                return Ok(Some(ready));
-            }
-            prim::spin_loop();
-        }
-        if looks > 0 {
-            self.patience.learn(false);
-        }
-        Ok(None)
-    }
-
-    fn spin_until(&mut self, deadline: Deadline) -> Result<Vec<K>> {
-        let mut watch_at = clock::monotonic_ns().saturating_add(WATCH_NS);
-        loop {
-            let ready = self.ready()?;
-            let now = clock::monotonic_ns();
-            if !ready.is_empty() {
-                return Ok(ready);
-            }
-            if deadline.is_over(now) {
-                return self.last_look();
-            }
-            if now >= watch_at {
-                watch_at = now.saturating_add(WATCH_NS);
-                self.look_for_dead()?;
-            }
-            prim::yield_now();
-        }
-    }
-
-    fn wait_asleep(&mut self, deadline: Deadline) -> Result<Vec<K>> {
-        let mut now = clock::monotonic_ns();
-        let mut watch_at = now.saturating_add(WATCH_NS);
-        loop {
-            if deadline.is_over(now) {
-                return self.last_look();
-            }
-            if now >= watch_at {
-                watch_at = now.saturating_add(WATCH_NS);
-                self.look_for_dead()?;
-            }
-            let until = deadline.ns().min(self.next_time());
-            if self.has_descriptors() {
-                self.sleep_on_descriptors(until)?;
-            } else {
-                self.sleep_on_words(now, until.min(watch_at));
-            }
-            let ready = self.ready()?;
-            if !ready.is_empty() {
-                return Ok(ready);
-            }
-            now = clock::monotonic_ns();
-        }
-    }
-
-    fn sleep_on_words(&mut self, now: u64, until: u64) {
-        self.turn = self.turn.wrapping_add(1);
-        let turn = self.turn;
-        let mut vigil = Vigil::begin(self.posts());
-        if !vigil.is_any_ready(now) {
-            vigil.sleep(turn, None, now, until);
-        }
-    }
-
-    /// The lookout, meanwhile, also looks for the dead.
-    fn sleep_on_descriptors(&mut self, until: u64) -> Result<()> {
-        let is_any_ready = self.arm()?;
-        if !is_any_ready {
-            self.poll(until)?;
-        }
-        Ok(())
-    }
-
-    /// Has the lookout ring for the objects. Whether any is ready now.
-    fn arm(&mut self) -> Result<bool> {
-        let mut is_any_ready = false;
-        let (_, bell) = match &mut self.bell {
-            Some(bell) => bell,
-            bell => bell.insert((Process::this(), new_bell()?)),
-        };
-        for entry in &mut self.entries {
-            let EntryKind::Object(post, ward) = &mut entry.kind else {
-                continue;
-            };
-            let ward = match ward {
-                Some(ward) => ward,
-                None => ward.insert(Ward::new(post.watched.clone(), bell)?),
-            };
-            is_any_ready |= ward.arm()?;
-        }
-        Ok(is_any_ready)
-    }
-
-    /// In a forked child: the bell is its parent's, too, and so are the threads.
-    fn leave_bell_of_parent(&mut self) {
-        let is_ours = |(process, _): &(Process, Arc<Bell>)| process.is_this();
-        if !self.bell.as_ref().is_none_or(is_ours) {
-            self.bell = None;
-            for entry in &mut self.entries {
-                if let EntryKind::Object(_, ward) = &mut entry.kind {
-                    *ward = None;
-                }
-            }
-        }
-    }
-
-    /// Which of the descriptors are ready, in order, and at last the bell, which is silent from here on.
-    fn poll(&self, until: u64) -> Result<Vec<bool>> {
-        if !self.has_descriptors() {
-            return Ok(Vec::new());
-        }
-        let descriptors = self.entries.iter().filter_map(|entry| match &entry.kind {
-            EntryKind::Descriptor(fd, interest) => Some((fd.as_fd(), *interest)),
-            _ => None,
-        });
-        let bell = self.bell.iter();
-        let bell = bell.map(|(_, bell)| (bell.as_fd(), Interest::Readable));
-        let polled = descriptor::poll(descriptors.chain(bell), until)
-            .map_err(|e| Error::from_io("descriptors", "poll", &e))?;
-        if let (Some((_, bell)), Some(true)) = (&self.bell, polled.last()) {
-            bell.silence(); // before the look at the objects
-        }
-        Ok(polled)
-    }
-
-    fn has_descriptors(&self) -> bool {
-        let mut entries = self.entries.iter();
-        entries.any(|entry| matches!(entry.kind, EntryKind::Descriptor(..)))
-    }
-
-    /// The next time that is waited for.
-    fn next_time(&self) -> u64 {
-        let times = self.entries.iter().filter_map(|entry| match &entry.kind {
-            EntryKind::Time(due) => Some(due.load(Ordering::Relaxed)),
-            _ => None,
-        });
-        times.min().unwrap_or(u64::MAX)
-    }
-}
-
-impl<K> WaitSet<K> {
-    fn posts(&mut self) -> impl Iterator<Item = &mut Post> {
-        self.entries
-            .iter_mut()
-            .filter_map(|entry| match &mut entry.kind {
-                EntryKind::Object(post, _) => Some(post),
-                _ => None,
-            })
-    }
-}
-
-fn new_bell() -> Result<Arc<Bell>> {
-    let bell =
-        Bell::new().map_err(|e| Error::from_io("a wait set", "make a descriptor for", &e))?;
-    Ok(Arc::new(bell))
 }

@@ -6,7 +6,12 @@ use loom::thread;
 
 use super::vigil::{Post, Vigil};
 use crate::{
-    channel::{pipe::model::receiving, queue::model::getting},
+    channel::{
+        broadcast::model::{publishing, subscribing},
+        joinable::model::working,
+        pipe::model::receiving,
+        queue::model::getting,
+    },
     object::{
         seat::Notes,
         source::{Source, Watched},
@@ -82,6 +87,84 @@ fn who_waits_for_a_pipe_misses_no_message() {
         });
         wait_for_all(posts([messages]));
         t.join().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_a_job_misses_neither_it_nor_the_record_for_it() {
+    explore(2, || {
+        let ([next, _], put, done, _) = working();
+        let one = thread::spawn(put);
+        let two = thread::spawn(done);
+        wait_for_all(posts([next]));
+        one.join().unwrap();
+        two.join().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_a_record_misses_none() {
+    explore(3, || {
+        let ([next, _], put, done, _) = working();
+        put();
+        let t = thread::spawn(done);
+        wait_for_all(posts([next]));
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_a_job_does_not_miss_that_none_will_come() {
+    explore(2, || {
+        let ([next, all], _, done, close) = working();
+        let one = thread::spawn(close);
+        let two = thread::spawn(done);
+        wait_for_all(posts([next]));
+        wait_for_all(posts([all]));
+        one.join().unwrap();
+        two.join().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_until_all_is_done_does_not_miss_it() {
+    explore(3, || {
+        let ([_, all], _, done, _) = working();
+        let t = thread::spawn(done);
+        wait_for_all(posts([all]));
+        t.join().unwrap();
+    });
+}
+
+fn a_subscriber_misses_no_message(is_lossless: bool) {
+    explore(3, move || {
+        let (next, mut publish, mut read) = subscribing(is_lossless);
+        publish(1);
+        assert_eq!(read(), Some(1));
+        let t = thread::spawn(move || publish(2));
+        wait_for_all(posts([next]));
+        assert_eq!(read(), Some(2));
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_a_subscriber_misses_no_message() {
+    a_subscriber_misses_no_message(false);
+}
+
+#[test]
+fn who_waits_for_a_subscriber_that_publishers_wait_for_misses_no_message() {
+    a_subscriber_misses_no_message(true);
+}
+
+#[test]
+fn who_waits_for_room_to_publish_does_not_miss_it() {
+    explore(3, || {
+        let (room, read) = publishing();
+        let t = thread::spawn(read);
+        wait_for_all(posts([room]));
+        drop(t.join().unwrap());
     });
 }
 

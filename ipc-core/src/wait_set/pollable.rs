@@ -37,8 +37,8 @@ use crate::{
 ///
 /// # When a process dies
 ///
-/// A death that makes the object ready (of the holder of a lock, or of a pipe's other end) makes the descriptor readable within about
-/// 100 ms. Nobody else notices the death of who watches.
+/// A death that makes the object ready (of the holder of a lock, of a worker with a job, or of a pipe's other end), or a lease that is over,
+/// makes the descriptor readable within about 100 ms. Nobody else notices the death of who watches.
 ///
 /// # Fork and exec
 ///

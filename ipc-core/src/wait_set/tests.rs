@@ -3,7 +3,6 @@
 use std::{
     io::Write,
     os::{fd::AsFd, unix::net::UnixStream},
-    path::PathBuf,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -11,165 +10,12 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+mod cases;
+mod steps;
+
+use self::cases::{LONG, Place, SHORT, cases, clear_word, until_asleep, watched_of};
 use super::*;
-use crate::{
-    Barrier, BoundedSemaphore, Event, LifoQueue, Lock, Namespace, Pipe, PriorityQueue, Queue,
-    RLock, RwLock, Semaphore,
-};
-
-/// A namespace of its own for one test, which goes with it.
-struct Place(Namespace, PathBuf);
-
-impl Place {
-    fn new(test: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("ipc-wait-{test}-{}", std::process::id()));
-        Self(Namespace::at(&dir).unwrap(), dir)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.1);
-    }
-}
-
-const SHORT: Duration = Duration::from_millis(5);
-const LONG: Duration = Duration::from_secs(20);
-
-/// A thing, what makes it ready, and what takes that away again.
-struct Case {
-    name: &'static str,
-    thing: Box<dyn Waitable>,
-    make_ready: Box<dyn FnMut() + Send>,
-    take: Box<dyn FnMut()>,
-}
-
-/// None is ready.
-macro_rules! case {
-    ($name:literal, $thing:expr, $ready:expr, $take:expr) => {
-        Case {
-            name: $name,
-            thing: Box::new($thing),
-            make_ready: Box::new($ready),
-            take: Box::new($take),
-        }
-    };
-}
-
-fn readable_cases(place: &Namespace) -> Vec<Case> {
-    let queue: Queue<u32> = Queue::options(2).namespace(place).create("queue").unwrap();
-    let lifo: LifoQueue<u32> = LifoQueue::options(2)
-        .namespace(place)
-        .create("lifo")
-        .unwrap();
-    let first: PriorityQueue<u32> = PriorityQueue::options(2)
-        .namespace(place)
-        .create("first")
-        .unwrap();
-    let semaphore = Semaphore::options(0)
-        .namespace(place)
-        .create("sem")
-        .unwrap();
-    let event = Event::options().namespace(place).create("event").unwrap();
-    vec![
-        case!(
-            "queue",
-            queue.clone(),
-            {
-                let queue = queue.clone();
-                move || queue.put(1).unwrap()
-            },
-            move || assert!(queue.try_get().is_ok())
-        ),
-        case!(
-            "lifo",
-            lifo.clone(),
-            {
-                let lifo = lifo.clone();
-                move || lifo.put(1).unwrap()
-            },
-            move || assert!(lifo.try_get().is_ok())
-        ),
-        case!(
-            "priority",
-            first.clone(),
-            {
-                let first = first.clone();
-                move || first.put(1, 1).unwrap()
-            },
-            move || assert!(first.try_get().is_ok())
-        ),
-        case!(
-            "semaphore",
-            semaphore.clone(),
-            {
-                let semaphore = semaphore.clone();
-                move || semaphore.release(1).unwrap()
-            },
-            move || semaphore.try_acquire().unwrap().forget()
-        ),
-        case!(
-            "event",
-            event.clone(),
-            {
-                let event = event.clone();
-                move || assert!(event.set().unwrap())
-            },
-            move || event.clear().unwrap()
-        ),
-    ]
-}
-
-fn writable_cases(place: &Namespace) -> Vec<Case> {
-    let queue: Queue<u32> = Queue::options(1).namespace(place).create("queue2").unwrap();
-    let lifo: LifoQueue<u32> = LifoQueue::options(1)
-        .namespace(place)
-        .create("lifo2")
-        .unwrap();
-    queue.put(0).unwrap();
-    lifo.put(0).unwrap();
-    let bounded = BoundedSemaphore::options(1)
-        .namespace(place)
-        .create("bounded")
-        .unwrap();
-    bounded.acquire().unwrap().forget();
-    vec![
-        case!(
-            "room in a queue",
-            queue.writable(),
-            {
-                let queue = queue.clone();
-                move || assert!(queue.get().is_ok())
-            },
-            move || queue.try_put(1).unwrap()
-        ),
-        case!(
-            "room in a stack",
-            lifo.writable(),
-            {
-                let lifo = lifo.clone();
-                move || assert!(lifo.get().is_ok())
-            },
-            move || lifo.try_put(1).unwrap()
-        ),
-        case!(
-            "bounded",
-            bounded.clone(),
-            {
-                let bounded = bounded.clone();
-                move || bounded.release().unwrap()
-            },
-            move || bounded.try_acquire().unwrap().forget()
-        ),
-    ]
-}
-
-fn cases(place: &Namespace) -> Vec<Case> {
-    [readable_cases(place), writable_cases(place)]
-        .into_iter()
-        .flatten()
-        .collect()
-}
+use crate::{Barrier, Event, LifoQueue, Lock, Pipe, Queue, RLock, RwLock};
 
 fn is_readable(pollable: &Pollable, timeout: Duration) -> bool {
     let mut wanted = [PollFd::new(pollable.as_fd(), PollFlags::POLLIN)];
@@ -196,9 +42,12 @@ fn each_thing_is_ready_before_and_during_a_wait_or_not_at_all() {
         ] {
             set.set_wait_strategy(strategy);
             assert!(set.wait_timeout(SHORT).unwrap().is_empty(), "{name}");
-            let mut make_ready = case.make_ready;
+            let (mut make_ready, watched) = (case.make_ready, watched_of(&*case.thing));
+            clear_word(&watched);
             let other = thread::spawn(move || {
-                thread::sleep(SHORT);
+                if strategy != WaitStrategy::Spin {
+                    until_asleep(&watched);
+                }
                 make_ready();
                 make_ready
             });
@@ -346,8 +195,10 @@ fn an_end_of_a_pipe_is_ready_with_a_message_with_room_and_at_the_end() {
     while receiver.try_recv().is_ok() {}
     assert!(is_readable(&pollable, LONG));
     assert_eq!(wait(&[&receiver, &sender], SHORT).unwrap(), [1]);
+    let watched = watched_of(&receiver);
+    clear_word(&watched);
     let waits = thread::spawn(move || wait(&[&receiver], LONG).unwrap());
-    thread::sleep(SHORT);
+    until_asleep(&watched);
     drop(sender);
     assert_eq!(waits.join().unwrap(), [0], "the end of file");
 
@@ -395,7 +246,7 @@ fn an_event_that_was_set_and_cleared_during_a_wait_has_happened() {
         loop {
             other.set().unwrap();
             other.clear().unwrap();
-            thread::sleep(SHORT);
+            thread::yield_now();
             if other.is_set() {
                 break; // by who waits, in the end
             }
@@ -457,9 +308,11 @@ fn sockets_and_processes_are_waited_for_beside_objects() {
         assert_eq!(set.wait_timeout(LONG).unwrap(), [case.name], "before");
         (case.take)();
         assert!(set.wait_timeout(SHORT).unwrap().is_empty());
+        let watched = watched_of(&*case.thing);
+        clear_word(&watched);
         thread::scope(|scope| {
             scope.spawn(|| {
-                thread::sleep(SHORT);
+                until_asleep(&watched);
                 (case.make_ready)();
             });
             assert_eq!(set.wait_timeout(LONG).unwrap(), [case.name], "during");
@@ -496,9 +349,11 @@ fn more_things_than_the_kernel_takes_at_once_are_waited_for_all_the_same() {
             .unwrap();
     }
     assert!(set.wait_timeout(SHORT).unwrap().is_empty());
+    let watched = watched_of(&events[19]);
+    clear_word(&watched);
     thread::scope(|scope| {
         scope.spawn(|| {
-            thread::sleep(SHORT);
+            until_asleep(&watched);
             events[19].set().unwrap();
         });
         assert_eq!(set.wait_timeout(LONG).unwrap(), [299]);

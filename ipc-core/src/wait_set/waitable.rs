@@ -12,6 +12,8 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 
 use crate::{
     channel::{
+        broadcast::{Broadcast, Subscriber},
+        joinable::JoinableQueue,
         ordered::{LifoQueue, PriorityQueue},
         pipe::{Connection, Receiver, Sender},
         queue::Queue,
@@ -53,7 +55,11 @@ pub(crate) trait Subject {
 /// | | is ready when |
 /// |---|---|
 /// | [`Queue`], [`LifoQueue`], [`PriorityQueue`] | there is a message, or the queue is closed and empty |
+/// | [`JoinableQueue`] | there is a job that can be leased, or the queue is closed and every job is finished, or dead letters have all its leases |
 /// | their `writable()` | there is room for a short message, or the queue is closed |
+/// | [`JoinableQueue::finished()`] | every job is finished: [`join`](JoinableQueue::join) would return |
+/// | [`Subscriber`] | there is a message, or it has missed some, or the broadcast is closed and everything was received |
+/// | [`Broadcast::writable()`] | there is room for a short message, or the broadcast is closed |
 /// | [`Receiver`], [`Connection`] | there is a message, or the end of file |
 /// | [`Sender`], a connection's `writable()` | there is room for one message where all have the same length, else for 4 KiB or half the pipe's capacity; or the pipe is broken |
 /// | [`Lock`], [`RLock`] | nobody holds it |
@@ -65,8 +71,8 @@ pub(crate) trait Subject {
 /// | [`ProcessExit`], [`Child`] | the process has ended |
 /// | [`Descriptor`] | it can be read or written, or has ended or failed |
 ///
-/// An object that cannot be used any more is ready, and so is an end of a pipe that was closed, dropped or handed on: the operation
-/// itself says what is wrong.
+/// An object that cannot be used any more is ready, and so is an end of a pipe that was closed, dropped or handed on, and a subscriber that
+/// was dropped: the operation itself says what is wrong.
 ///
 /// Ready is a hint, as with `poll(2)`: another thread or process may take what is there first. So follow it up with the `try_`
 /// operation. This trait is implemented here only.
@@ -90,6 +96,9 @@ waitable! {
     [T] Queue<T>: it => Thing::Object(it.watched_items());
     [T] LifoQueue<T>: it => Thing::Object(it.watched_items());
     [T] PriorityQueue<T>: it => Thing::Object(it.watched_items());
+    [T] JoinableQueue<T>: it => Thing::Object(it.watched_jobs());
+    [] Finished: it => Thing::Object(it.0.clone());
+    [T] Subscriber<T>: it => Thing::Object(it.watched());
     [T] Receiver<T>: it => Thing::Object(it.watched());
     [T] Sender<T>: it => Thing::Object(it.watched());
     [T] Connection<T>: it => Thing::Object(it.receiver().watched());
@@ -107,7 +116,19 @@ waitable! {
     [] Child: it => ProcessExit::of_child(it)?.0;
 }
 
-/// The other side of a queue, a connection or a lock: room instead of messages, writing instead of reading. From their `writable()`.
+/// That every job of a [`JoinableQueue`] is finished, from [`JoinableQueue::finished`].
+#[derive(Debug, Clone)]
+pub struct Finished(Watched);
+
+impl<T> JoinableQueue<T> {
+    /// To wait until every job is finished, as [`join`](Self::join) does; see [`Waitable`].
+    #[must_use]
+    pub fn finished(&self) -> Finished {
+        Finished(self.watched_end())
+    }
+}
+
+/// The other side of a queue, a broadcast, a connection or a lock: room instead of messages, writing instead of reading. From their `writable()`.
 #[derive(Debug, Clone)]
 pub struct Writable(Watched);
 
@@ -128,6 +149,8 @@ writable! {
     [T] Queue<T>: "there is room for a short message", it => it.watched_room();
     [T] LifoQueue<T>: "there is room for a short message", it => it.watched_room();
     [T] PriorityQueue<T>: "there is room for a short message", it => it.watched_room();
+    [T] JoinableQueue<T>: "there is room for a short job", it => it.watched_room();
+    [T] Broadcast<T>: "there is room for a short message: no subscriber has still to receive what it would overwrite", it => it.watched_room();
     [T] Connection<T>: "there is room to send", it => it.sender().watched();
     [T: NoUninit + CheckedBitPattern] RwLock<T>: "the lock could be acquired for writing", it => watched_for_writing(it);
 }

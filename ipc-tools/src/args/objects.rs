@@ -30,8 +30,8 @@ pub(crate) struct Stat {
 
 /// Show who holds an object, who waits for it, and who is attached
 ///
-/// STATE is what a thread does with the object: holding, reading, waiting, notified; lent is a permit that was left taken
-/// and belongs to nobody. A process that does none of these is attached. One that died, and was not swept yet, is dead.
+/// STATE is what a thread does with the object: holding, reading, waiting, notified, or sending and receiving on a pipe; lent is a
+/// permit that was left taken and belongs to nobody. A process that does none of these is attached. One that died, and was not swept yet, is dead.
 /// PROCESS is what the kernel says now: running, sleeping, stopped, …, or "-" when the process id is of another pid
 /// namespace. SINCE is how long that has lasted.
 #[derive(Debug, Args)]

@@ -71,7 +71,17 @@ fn describe(object: &Object) -> String {
 }
 
 fn describe_sync(sync: &Sync) -> [(&'static str, String); 2] {
-    let counts = ["holding", "reading", "lent", "waiting", "notified", "dead"].map(|state| {
+    let counts = [
+        "holding",
+        "sending",
+        "receiving",
+        "reading",
+        "lent",
+        "waiting",
+        "notified",
+        "dead",
+    ]
+    .map(|state| {
         let count = sync.visits.iter().filter(|v| v.state == state).count();
         (count > 0).then(|| format!("{count} {state}"))
     });

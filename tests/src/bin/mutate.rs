@@ -160,7 +160,7 @@ const WEAKER: [(&str, &str); 13] = [
         "{ drop(meetings); true }",
     ),
     // As if it took what it is woken for.
-    ("word().announce_onlooker()", "word().announce(None).into()"),
+    ("word.announce_onlooker()", "word.announce(None).into()"),
 ];
 
 /// One weakened ordering.

@@ -39,6 +39,7 @@ use crate::{
         participant::Owner,
         seat::{Activity, Seated, Seats},
     },
+    os::fork::Process,
     prim::{self, Acquire, AtomicU64, Relaxed, Release},
     region::{CacheLine, Shared, Span},
 };
@@ -118,6 +119,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Who took it.
+    pub(super) fn process(&self) -> Process {
+        self.seated.process
+    }
+
     /// Whether this is the process that took it.
     #[inline]
     pub(super) fn is_ours(&self) -> bool {

@@ -1,110 +1,22 @@
 //! Why a message was not published, or not received. Whatever was not published comes back to the caller.
 
-use core::fmt;
+use crate::{channel::errors::put_error, error::Error, message::DecodeError};
 
-use crate::{
-    channel::errors::Refused,
-    error::Error,
-    message::{DecodeError, EncodeError},
-};
-
-/// The three ways of publishing fail alike but for the one reason to give up.
-macro_rules! publish_error {
-    ($(#[$doc:meta])* $name:ident $({ $(#[$gave_up_doc:meta])* $gave_up:ident, $why:literal })?) => {
-        $(#[$doc])*
-        #[non_exhaustive]
-        pub enum $name<T> {
-            $($(#[$gave_up_doc])* $gave_up(T),)?
-            /// The broadcast is closed.
-            Closed(T),
-            /// The encoded message is longer than the broadcast's memory.
-            TooLarge {
-                /// The message.
-                value: T,
-                /// Its encoded length in bytes.
-                len: usize,
-                /// The longest that this broadcast takes, in bytes.
-                max: usize,
-            },
-            /// The message's own `Serialize` failed. The broadcast is untouched.
-            Encode {
-                /// The message.
-                value: T,
-                /// What it said.
-                error: EncodeError,
-            },
-            /// The broadcast cannot be used.
-            Failed {
-                /// The message.
-                value: T,
-                /// Why.
-                error: Error,
-            },
-        }
-
-        impl<T> $name<T> {
-            /// The message that was not published.
-            pub fn into_value(self) -> T {
-                match self {
-                    $(Self::$gave_up(value) => value,)?
-                    Self::Closed(value)
-                    | Self::TooLarge { value, .. }
-                    | Self::Encode { value, .. }
-                    | Self::Failed { value, .. } => value,
-                }
-            }
-
-            /// Pairs the message with the reason.
-            #[cold]
-            pub(super) fn new(value: T, refused: Refused) -> Self {
-                match refused {
-                    $(Refused::GaveUp => Self::$gave_up(value),)?
-                    Refused::TooLarge { len, max } => Self::TooLarge { value, len, max },
-                    Refused::Encode(error) => Self::Encode { value, error },
-                    Refused::Failed(error) => Self::Failed { value, error: *error },
-                    #[allow(unreachable_patterns, reason = "where the caller never gives up")]
-                    Refused::Closed | Refused::GaveUp => Self::Closed(value),
-                }
-            }
-        }
-
-        impl<T> fmt::Display for $name<T> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    $(Self::$gave_up(_) => f.write_str($why),)?
-                    Self::Closed(_) => f.write_str("the broadcast is closed"),
-                    Self::TooLarge { len, max, .. } => write!(
-                        f,
-                        "the message has {len} bytes, the broadcast takes {max}; create it with more memory"
-                    ),
-                    Self::Encode { error, .. } => error.fmt(f),
-                    Self::Failed { error, .. } => error.fmt(f),
-                }
-            }
-        }
-
-        impl<T> fmt::Debug for $name<T> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self)
-            }
-        }
-
-        impl<T> core::error::Error for $name<T> {}
-    };
-}
-
-publish_error! {
+put_error! {
+    "broadcast",
     /// Why [`Broadcast::publish`](crate::Broadcast::publish) failed.
     PublishError
 }
-publish_error! {
+put_error! {
+    "broadcast",
     /// Why [`Broadcast::try_publish`](crate::Broadcast::try_publish) did not publish.
     TryPublishError {
         /// There is no room now: a subscriber has not read far enough, or another publisher is in the middle of its work.
         Full, "the broadcast is full: a subscriber has still to read what would be overwritten"
     }
 }
-publish_error! {
+put_error! {
+    "broadcast",
     /// Why [`Broadcast::publish_timeout`](crate::Broadcast::publish_timeout) did not publish.
     PublishTimeoutError {
         /// There was no room in time.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::{
     errors::{SubscribeError, SubscriberError, Unmet},
     publish::PublishRefusal,
-    read::{ReadRefusal, Reader},
+    read::{BackRefusal, ReadRefusal, Reader},
     ring::Ring,
 };
 use crate::{
     channel::{errors::Refused, target::Target},
-    error::Result,
+    error::{Error, Result},
     object::{
         lifetime::Object,
         membership::Membership,
@@ -129,7 +129,7 @@ impl Inner {
             .unwrap_or(Err(Refused::GaveUp))
     }
 
-    fn look(&self) -> Option<Box<crate::error::Error>> {
+    fn look(&self) -> Option<Box<Error>> {
         self.member.object.look().err().map(Box::new)
     }
 
@@ -190,17 +190,24 @@ impl Inner {
             max: self.ring.geometry().subscribers,
         })?;
         if is_from_oldest {
-            let looked = self.wait(strategy, Deadline::NEVER, &mut reader, Self::look_back);
-            looked.map_err(|unmet| match unmet.into_error() {
-                Some(SubscriberError::Failed(e)) => SubscribeError::Failed(e),
-                _ => unreachable!("looking back has no other end"),
-            })?;
+            self.look_back(strategy, &mut reader)?;
         }
         Ok(reader)
     }
 
-    fn look_back(&self, reader: &mut Reader) -> Result<(), Unmet> {
-        reader.look_back().map_err(|refusal| self.unmet(refusal))
+    /// Waits until everything that was published before is there, and has the subscriber begin with it.
+    fn look_back(&self, strategy: WaitStrategy, reader: &mut Reader) -> Result<()> {
+        let attempt = || match reader.look_back() {
+            Ok(()) => Attempt::Done(Ok(())),
+            Err(BackRefusal::BeingPublished) => Attempt::Unsettled(&self.ring.gate().items),
+            Err(BackRefusal::Damage(damage)) => Attempt::Done(Err(self.member.remember(damage))),
+        };
+        let waiting = self.waiting_for_items(strategy, Deadline::NEVER);
+        let waiting = waiting.map_err(|e| *e)?;
+        match waiting.until(attempt, || true, || self.look().map(Err)) {
+            Some(looked) => looked.map_err(|e| *e),
+            None => Ok(()), // never, as there is no deadline
+        }
     }
 
     /// The next message, if it is there.
@@ -229,7 +236,7 @@ impl Inner {
         reader: &mut Reader,
         mut attempt: impl FnMut(&Self, &mut Reader) -> Result<R, Unmet>,
     ) -> Result<R, Unmet> {
-        let me = self.member.ready()?;
+        let waiting = self.waiting_for_items(strategy, deadline)?;
         let items = &self.ring.gate().items;
         let next = reader.next();
         let attempt = || match attempt(self, reader) {
@@ -237,19 +244,27 @@ impl Inner {
             Err(Unmet::BeingPublished) => Attempt::Unsettled(items),
             met => Attempt::Done(met),
         };
-        let waiting = Waiting {
-            word: items,
-            strategy,
-            patience: &self.patience,
-            deadline,
-            notes: Notes::Table(&self.ring.notes, me),
-        };
         let is_promising = || Reader::is_promising(&self.ring, next);
         waiting
             .until(attempt, is_promising, || {
                 self.look().map(|e| Err(Unmet::from(e)))
             })
             .unwrap_or(Err(Unmet::GaveUp))
+    }
+
+    fn waiting_for_items(
+        &self,
+        strategy: WaitStrategy,
+        deadline: Deadline,
+    ) -> Result<Waiting<'_>, Box<Error>> {
+        let me = self.member.ready()?;
+        Ok(Waiting {
+            word: &self.ring.gate().items,
+            strategy,
+            patience: &self.patience,
+            deadline,
+            notes: Notes::Table(&self.ring.notes, me),
+        })
     }
 
     #[cold]

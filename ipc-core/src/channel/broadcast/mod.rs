@@ -1,13 +1,14 @@
 //! A broadcast: what anybody publishes, every subscriber receives.
 //!
 //! Read in this order: `cell` (the claim word), `ring` (layout, invariants, orderings) with `publish`, `clear`, `read`, `cursors` and
-//! `repair` (the algorithm, which never waits), `loan` (messages in place), `inner` (waiting and errors), this file and `subscriber` (the public face), `options`,
+//! `repair` (the algorithm, which never waits), `loan` (messages in place), `inner` (waiting and errors), `source`, this file, `facts` and `subscriber` (the public face), `options`,
 //! `errors`.
 
 mod cell;
 mod clear;
 mod cursors;
 mod errors;
+mod facts;
 mod geometry;
 mod inner;
 mod loan;
@@ -16,16 +17,17 @@ mod publish;
 mod read;
 mod repair;
 mod ring;
+mod source;
 mod subscriber;
 
 #[cfg(all(test, loom))]
-mod model;
+pub(crate) mod model;
 #[cfg(any(test, loom))]
 mod on_heap;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use core::{fmt, marker::PhantomData};
+use core::marker::PhantomData;
 use std::{sync::Arc, time::Duration};
 
 pub use errors::{
@@ -41,7 +43,7 @@ use crate::{
     error::Result,
     message::{Bytes, Message},
     object::{
-        lifetime::{Object, Ticket},
+        lifetime::Object,
         wait::{Deadline, WaitStrategy},
     },
 };
@@ -281,125 +283,5 @@ impl Broadcast<Bytes> {
     pub fn publish_slice(&self, bytes: &[u8]) -> Result<(), PublishError<()>> {
         let published = self.inner.publish(bytes, self.wait, Deadline::NEVER);
         published.map_err(|refused| PublishError::new((), refused))
-    }
-}
-
-impl<T> Broadcast<T> {
-    /// How many messages the ring holds at the most.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.inner.ring.geometry().ring.capacity
-    }
-
-    /// Bytes for messages that do not fit into a cell.
-    #[must_use]
-    pub fn memory(&self) -> usize {
-        self.inner.ring.geometry().ring.slab.bytes()
-    }
-
-    /// The longest message that the broadcast takes, in encoded bytes.
-    #[must_use]
-    pub fn max_message_bytes(&self) -> usize {
-        self.inner.ring.geometry().ring.most_bytes()
-    }
-
-    /// Whether publishers wait for the slowest subscriber.
-    #[must_use]
-    pub fn is_lossless(&self) -> bool {
-        self.inner.ring.geometry().is_lossless
-    }
-
-    /// How many subscribers a lossless broadcast has, in all processes; one that died counts until a sweep. 0 in a lossy one, which does not
-    /// know. Takes time in proportion to how many it was created for.
-    #[must_use]
-    pub fn subscribers(&self) -> usize {
-        self.inner.ring.subscribers()
-    }
-
-    /// How many messages are in the ring. Takes time in proportion to the capacity.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.inner.ring.len()
-    }
-
-    /// Whether no message is in the ring. Takes time in proportion to the capacity.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Closes the broadcast for all processes: publishes fail from now on, subscribers receive what is there and are then told that it is
-    /// closed. Closing twice is fine.
-    pub fn close(&self) {
-        self.inner.ring.close();
-    }
-
-    /// Whether the broadcast is closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.inner.ring.is_closed()
-    }
-
-    /// The broadcast's name; `None` if it is anonymous.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.inner.member.object.name()
-    }
-
-    /// Removes the broadcast's name. Who has it open keeps it; its memory is freed with the last of them.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if the name is gone or means another object by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.inner.member.object.unlink()
-    }
-
-    /// Looks for dead participants now and repairs what they left. Returns how many there were. Waiting and attaching do this by
-    /// themselves.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`](crate::Error::Corrupt).
-    pub fn sweep(&self) -> Result<u32> {
-        self.inner.member.object.sweep()
-    }
-
-    /// What blocking calls on this handle, and on subscribers made from it later, do before they sleep.
-    pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
-        self.wait = strategy;
-    }
-}
-
-impl<T> Clone for Broadcast<T> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-            wait: self.wait,
-            _message: PhantomData,
-        }
-    }
-}
-
-impl<T> fmt::Debug for Broadcast<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broadcast")
-            .field("object", &self.inner.member.object.label())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T> serde::Serialize for Broadcast<T> {
-    /// Encodes what another process needs to attach: the path, and a way through this process in case the name is gone.
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.inner.member.object.ticket().serialize(serializer)
-    }
-}
-
-impl<'de, T: Message> serde::Deserialize<'de> for Broadcast<T> {
-    /// Attaches to the broadcast.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let ticket = Ticket::deserialize(deserializer)?;
-        options::redeem(&ticket).map_err(serde::de::Error::custom)
     }
 }

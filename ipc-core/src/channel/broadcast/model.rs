@@ -3,6 +3,9 @@
 //! As in the queue's models, a dead participant is one that stops at a chosen step, after which the oracle that stands for its
 //! lock byte says so; and who looks *in the middle* of another's work tries once instead of waiting.
 
+mod deaths;
+mod sleep;
+
 use std::sync::Arc;
 
 use loom::thread;
@@ -13,10 +16,12 @@ use super::{
     on_heap::{World, geometry, owner},
     publish::PublishRefusal,
     read::{ReadRefusal, Reader},
+    source::{NextMessage, Room},
 };
 use crate::{
     object::{
         seat::Notes,
+        source::Source,
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
     prim::Release,
@@ -324,95 +329,6 @@ fn who_looks_back_sees_no_gap() {
     });
 }
 
-// ---- sleep
-
-#[test]
-fn no_wake_is_lost_by_a_subscriber() {
-    explore(3, || {
-        let w = world(2, 0, false);
-        let mut reader = w.join(1);
-        let publisher = Arc::clone(&w);
-        let t = thread::spawn(move || publisher.publish(0, 7, 8).unwrap());
-        assert_eq!(w.read_asleep(&mut reader), Ok(7));
-        t.join().unwrap();
-    });
-}
-
-#[test]
-fn all_subscribers_are_woken() {
-    explore(2, || {
-        let w = world(2, 0, false);
-        let other = Arc::clone(&w);
-        let mut readers = [w.join(1), w.join(2)];
-        let (one, two) = readers.split_at_mut(1);
-        w.publish(0, 1, 8).unwrap();
-        assert_eq!(w.read_asleep(&mut one[0]), Ok(1));
-        assert_eq!(w.read_asleep(&mut two[0]), Ok(1));
-        let [mut one, mut two] = readers;
-        let first = Arc::clone(&w);
-        let a = thread::spawn(move || assert_eq!(first.read_asleep(&mut one), Ok(2)));
-        let b = thread::spawn(move || other.publish(0, 2, 8).unwrap());
-        assert_eq!(w.read_asleep(&mut two), Ok(2));
-        a.join().unwrap();
-        b.join().unwrap();
-    });
-}
-
-fn a_publisher_is_woken(must_fence: bool, is_asymmetric: bool) {
-    explore(3, move || {
-        let mut shape = geometry(1, 8, 0, true);
-        shape.is_asymmetric = is_asymmetric;
-        let w = World::new(shape);
-        let mut reader = Reader::join(&w.ring, owner(1), must_fence)
-            .unwrap()
-            .unwrap();
-        w.publish(0, 1, 8).unwrap();
-        let t = thread::spawn(move || {
-            assert_eq!(reader.read_for_model(), Ok(1));
-            reader // subscribed until the end
-        });
-        w.publish_asleep(0, 2, 8).unwrap();
-        drop(t.join().unwrap());
-    });
-}
-
-#[test]
-fn no_wake_is_lost_by_a_publisher() {
-    a_publisher_is_woken(false, true);
-}
-
-#[test]
-fn a_fence_for_each_advance_does_without_the_kernels() {
-    a_publisher_is_woken(true, false);
-}
-
-#[test]
-fn a_publisher_that_waits_for_blocks_is_woken() {
-    explore(1, || {
-        let w = world(2, 1, true);
-        let mut reader = w.join(1);
-        w.publish(0, 1, 16).unwrap();
-        let t = thread::spawn(move || {
-            assert_eq!(reader.read_for_model(), Ok(1));
-            reader
-        });
-        w.publish_asleep(0, 2, 16).unwrap();
-        drop(t.join().unwrap());
-    });
-}
-
-#[test]
-fn who_leaves_wakes_a_publisher() {
-    explore(3, || {
-        let w = world(1, 0, true);
-        let reader = w.join(1);
-        w.publish(0, 1, 8).unwrap();
-        let t = thread::spawn(move || drop(reader));
-        w.publish_asleep(0, 2, 8).unwrap();
-        t.join().unwrap();
-    });
-}
-
 // ---- the end
 
 #[test]
@@ -465,99 +381,31 @@ fn the_last_message_is_not_overlooked_by_who_finds_it_closed() {
     });
 }
 
-// ---- deaths
-
-#[test]
-fn what_a_dead_publisher_wrote_comes_before_the_next_write() {
-    explore(3, || {
-        let w = world(1, 0, true);
-        let victim = Arc::clone(&w);
-        let v = thread::spawn(move || {
-            victim.ring.claim_for_model(owner(0));
-            victim.die(0);
-        });
-        let sweeper = Arc::clone(&w);
-        let s = thread::spawn(move || sweeper.sweep());
-        let _ = w.publish(1, 9, 8); // or somebody is at work
-        v.join().unwrap();
-        s.join().unwrap();
-    });
+/// A subscriber: what it waits for, a publish of a number, and a read.
+pub(crate) fn subscribing(
+    is_lossless: bool,
+) -> (
+    Arc<dyn Source>,
+    impl FnMut(u64) + Send + 'static,
+    impl FnMut() -> Option<u64>,
+) {
+    let w = world(1, 0, is_lossless);
+    let mut reader = w.join(1);
+    (
+        Arc::new(NextMessage::of(&reader)),
+        move |value| w.publish_patiently(0, value, 8),
+        move || reader.read_for_model().ok(),
+    )
 }
 
-#[test]
-fn a_slow_sweeper_does_not_rob_the_next_participant() {
-    explore(3, || {
-        let w = world(2, 0, false);
-        w.ring.claim_for_model(owner(0));
-        w.die(0);
-        let slow = Arc::clone(&w);
-        let s = thread::spawn(move || slow.sweep());
-        w.sweep();
-        // Somebody new in the slot of the dead, if another sweeper is done with it.
-        w.dead.fetch_and(!1, Release);
-        let claimed = w.participants.occupy_for_model(0, 1);
-        let claimed = claimed.and_then(|me| w.ring.claim_for_model(me));
-        s.join().unwrap();
-        if let Some(position) = claimed {
-            let seen = w.ring.seen_for_model(position & 1);
-            assert_eq!(seen.state, State::Writing);
-        }
-    });
-}
-
-#[test]
-fn a_slow_sweeper_does_not_stop_the_next_participant_clearing() {
-    explore(3, || {
-        let w = world(2, 1, false);
-        w.publish(1, 1, 16).unwrap();
-        assert!(w.ring.clearing_for_model(owner(0), 0));
-        w.die(0);
-        let slow = Arc::clone(&w);
-        let s = thread::spawn(move || slow.sweep());
-        w.sweep();
-        w.dead.fetch_and(!1, Release);
-        let new = w.participants.occupy_for_model(0, 1);
-        if let Some(me) = new {
-            w.ring.clearing_for_model(me, 0);
-        }
-        s.join().unwrap();
-        if new.is_some() {
-            assert_eq!(w.ring.seen_for_model(0).state, State::Clearing);
-        }
-    });
-}
-
-#[test]
-fn blocks_are_taken_over_after_what_the_dead_did_to_them() {
-    explore(1, || {
-        let w = world(2, 1, false);
-        w.publish(1, 1, 16).unwrap();
-        let victim = Arc::clone(&w);
-        let v = thread::spawn(move || {
-            // It may come too late.
-            if victim.ring.seen_for_model(0).state == State::Large {
-                victim.ring.clearing_for_model(owner(0), 0);
-            }
-            victim.die(0);
-        });
-        let sweeper = Arc::clone(&w);
-        let s = thread::spawn(move || sweeper.sweep());
-        let _ = w.publish(2, 2, 16); // or no blocks
-        v.join().unwrap();
-        s.join().unwrap();
-    });
-}
-
-#[test]
-fn a_publisher_goes_on_when_a_subscriber_has_died() {
-    explore(2, || {
-        let w = world(1, 0, true);
-        core::mem::forget(w.join(1));
-        w.publish(0, 1, 8).unwrap();
-        w.die(1);
-        let sweeper = Arc::clone(&w);
-        let t = thread::spawn(move || assert_eq!(sweeper.sweep(), 1));
-        w.publish_asleep(0, 2, 8).unwrap();
-        t.join().unwrap();
-    });
+/// A full broadcast: what publishers wait for, and the read that makes room.
+pub(crate) fn publishing() -> (Arc<dyn Source>, impl FnOnce() -> Box<dyn Send> + Send) {
+    let w = world(1, 0, true);
+    let mut reader = w.join(1);
+    w.publish(0, 1, 8).unwrap();
+    let read = move || -> Box<dyn Send> {
+        assert_eq!(reader.read_for_model(), Ok(1));
+        Box::new(reader) // subscribed until the end
+    };
+    (Arc::new(Room(Arc::clone(&w.ring))), read)
 }

@@ -90,6 +90,8 @@ impl Ring {
         if posted.is_err() {
             slab.free(&owned)?;
             self.gate().blocks.wake(u32::MAX); // freeing ended in a read-modify-write
+        } else {
+            prim::full_fence(); // W1: who found this cell WRITING found no blocks to take, and sleeps
         }
         posted
     }

@@ -1,7 +1,9 @@
 //! The subscriber's side of the ring.
 
+mod back;
 mod in_place;
 
+use core::sync::atomic::{AtomicBool, AtomicU64 as PrivateU64};
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
@@ -14,9 +16,11 @@ use crate::{
     error::Damage,
     message::{Received, SharedBytes},
     object::participant::Owner,
+    os::fork::Process,
     prim::{self, AtomicU64, Relaxed},
 };
 
+pub(super) use back::BackRefusal;
 pub(super) use in_place::Found;
 
 /// Why there is no message.
@@ -46,12 +50,23 @@ enum Copied {
     Long(Vec<u8>),
 }
 
+/// How far a subscriber has come, for who waits for it beside other things. Private memory, and a hint: so Relaxed.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) next: PrivateU64,
+    /// Whether there are messages from before it began.
+    pub(super) has_backlog: AtomicBool,
+    /// Whether it is no more.
+    pub(super) has_left: AtomicBool,
+}
+
 /// One subscriber.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) ring: Arc<Ring>,
     /// What it reads next.
     next: u64,
+    progress: Arc<Progress>,
     /// Messages it did not come to in time, and has not told of.
     missed: u64,
     /// Where its cursor is, in a lossless broadcast.
@@ -83,6 +98,11 @@ impl Reader {
         Ok(Some(Self {
             ring: Arc::clone(ring),
             next,
+            progress: Arc::new(Progress {
+                next: PrivateU64::new(next),
+                has_backlog: AtomicBool::new(false),
+                has_left: AtomicBool::new(false),
+            }),
             missed: 0,
             place,
             backlog: VecDeque::new(),
@@ -91,64 +111,13 @@ impl Reader {
         }))
     }
 
-    /// Lets it begin with the oldest message that is there. To be called before anything is read, and again as long as it says that
-    /// something is being published.
-    pub(super) fn look_back(&mut self) -> Result<(), ReadRefusal> {
-        let oldest = self.next.saturating_sub(self.ring.one_lap());
-        if self.place.is_none() {
-            self.next = self.first_there(oldest)?;
-            return Ok(());
-        }
-        // Nobody keeps these messages for us: whatever is overwritten meanwhile, we begin behind it.
-        self.backlog.clear();
-        let (mut position, end) = (oldest, self.next);
-        while position < end {
-            let cell = self.ring.cell(position)?;
-            let seen = cell.look()?;
-            let lap = self.ring.lap(position);
-            match (seen.ctl.pass(lap), seen.state) {
-                (Pass::Same, State::Full | State::Large) => match self.copy(cell, seen)? {
-                    Some(copied) => self.keep(copied),
-                    None => self.backlog.clear(),
-                },
-                (Pass::Same, State::Void) => {}
-                (Pass::Same, State::Writing) => return Err(ReadRefusal::BeingPublished),
-                (Pass::Same, _) | (Pass::Later, _) => self.backlog.clear(),
-                (Pass::Previous | Pass::Impossible, _) => {
-                    return Err(Damage("a message that was published is not there yet").into());
-                }
-            }
-            position = self.ring.next(position);
-        }
-        Ok(())
-    }
-
-    /// The first position from `from` on and before [`Self::next`] whose message is not lost.
-    fn first_there(&self, from: u64) -> Result<u64, Damage> {
-        let mut position = from;
-        while position < self.next {
-            let seen = self.ring.cell(position)?.look()?;
-            let is_there = matches!(seen.state, State::Full | State::Large | State::Writing);
-            if seen.ctl.pass(self.ring.lap(position)) == Pass::Same && is_there {
-                break;
-            }
-            position = self.ring.next(position);
-        }
-        Ok(position)
-    }
-
-    fn keep(&mut self, copied: Copied) {
-        let bytes = self.bytes_of(copied);
-        self.backlog.push_back(Copied::Long(bytes));
-    }
-
     /// The next message, which is the reader's from then on.
     #[inline]
     pub(super) fn read(&mut self) -> Result<Received<'_>, ReadRefusal> {
         let copied = if self.backlog.is_empty() {
             self.read_next()?
         } else {
-            self.backlog.pop_front().unwrap_or(Copied::Short(0))
+            self.take_of_backlog().unwrap_or(Copied::Short(0))
         };
         Ok(match copied {
             Copied::Long(bytes) => Received::Owned(bytes),
@@ -254,10 +223,16 @@ impl Reader {
         Ok(Copied::Long(bytes))
     }
 
+    #[inline]
+    fn go_on_at(&mut self, next: u64) {
+        self.next = next;
+        self.progress.next.store(next, Relaxed);
+    }
+
     /// Goes on to the next position.
     #[inline]
     fn step(&mut self) {
-        self.next = self.ring.next(self.next);
+        self.go_on_at(self.ring.next(self.next));
         if let Some(place) = &self.place {
             self.ring.advance(place, self.next);
             if self.must_fence {
@@ -276,7 +251,7 @@ impl Reader {
     fn miss(&mut self) -> Result<(), Damage> {
         self.check_lossy()?;
         self.missed += 1;
-        self.next = self.ring.next(self.next);
+        self.go_on_at(self.ring.next(self.next));
         Ok(())
     }
 
@@ -284,13 +259,15 @@ impl Reader {
     #[cold]
     fn fall_back(&mut self) -> Result<(), ReadRefusal> {
         self.check_lossy()?;
-        let (tail, _) = self.ring.first_unclaimed(self.next)?;
+        // From the hint: the way from here is up to a lap long, and publishers add to it meanwhile.
+        let start = self.next.max(self.ring.tail());
+        let (tail, _) = self.ring.first_unclaimed(start)?;
         let oldest = tail.saturating_sub(self.ring.one_lap());
         let missed = self.ring.distance(self.next, oldest);
         if oldest <= self.next {
             return Err(Damage("a message was overwritten, and none is younger").into());
         }
-        self.next = oldest;
+        self.go_on_at(oldest);
         let missed = self.missed.saturating_add(missed);
         self.missed = 0;
         Err(ReadRefusal::Lagged(missed))
@@ -321,6 +298,15 @@ impl Reader {
         self.next
     }
 
+    pub(super) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// The process that alone may use it, in a lossless broadcast.
+    pub(super) fn process(&self) -> Option<Process> {
+        self.place.as_ref().map(Place::process)
+    }
+
     /// Whether this process may use it. In a lossy broadcast nobody else knows of it, so that a forked child goes on on its own.
     #[inline]
     pub(super) fn is_ours(&self) -> bool {
@@ -341,6 +327,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        self.progress.has_left.store(true, Relaxed);
         if let Some(place) = &self.place {
             self.ring.leave(place);
         }

@@ -13,12 +13,16 @@ use super::{
 use crate::{
     channel::target::Target,
     message::{Bytes, Message},
-    object::wait::{Deadline, WaitStrategy},
+    object::{
+        source::Watched,
+        wait::{Deadline, WaitStrategy},
+    },
 };
 
 /// Receives what is published on a [`Broadcast`](crate::Broadcast), from [`subscribe`](crate::Broadcast::subscribe) on.
 ///
-/// One thread uses it at a time (`&mut self`); a process may have several. Dropped, it ends the subscription. A message is received once
+/// One thread uses it at a time (`&mut self`); a process may have several. A [`WaitSet`](crate::WaitSet) or a
+/// [`Pollable`](crate::Pollable) waits for it beside other things, and sees how far it has come. Dropped, it ends the subscription. A message is received once
 /// by each subscriber: one that is killed has received it or has not, and nobody receives it in its place.
 ///
 /// A forked child's copy of a subscriber of a *lossless* broadcast is not its own: its calls fail with
@@ -139,6 +143,10 @@ impl<T> Subscriber<T> {
             wait,
             _message: PhantomData,
         }
+    }
+
+    pub(crate) fn watched(&self) -> Watched {
+        self.inner.watched(&self.reader)
     }
 
     /// How many messages it has not received, at the most: those that came to nothing count, those that it has missed do not.

@@ -4,6 +4,7 @@ use super::{
     jobs::{Jobs, Lease},
     lease::Draft,
     record::{Meta, State},
+    survey::End,
 };
 use crate::{
     channel::contents::Contents,
@@ -88,13 +89,13 @@ impl Jobs {
         }
     }
 
-    /// Wakes who waits until all is finished, if it is.
+    /// Wakes who waits until all is finished, unless somebody else will.
     #[cold]
     #[inline(never)]
     fn announce_end(&self) {
         prim::full_fence(); // O9
         // Damage is found by who wakes, too.
-        if !matches!(self.is_finished(), Ok(false)) {
+        if self.look_for_end() != Ok(End::Ahead) {
             self.table.desk().finished.wake_of_claim(u32::MAX);
         }
     }
@@ -221,20 +222,30 @@ impl Jobs {
     pub(super) fn requeue_dead(&self, me: Owner) -> Result<usize, Damage> {
         let mut count = 0;
         for index in 0..self.table.terms.leases as u32 {
-            let (seen, state) = self.table.record(index)?.look()?;
-            if state != State::Dead {
-                continue;
+            if self.requeue(me, index)? {
+                self.announce_returned(1);
+                count += 1;
             }
-            let Some(mine) = self.take(me, index, seen, State::Removing)? else {
-                continue;
-            };
-            let record = self.table.record(index)?;
-            record.attempts().store(0, Relaxed);
-            record.meta().store(mine.left(State::Ready).0, Release); // O4
-            self.announce_returned(1);
-            count += 1;
         }
         Ok(count)
+    }
+
+    /// Makes the record READY if it is DEAD, which [`Self::announce_returned`] tells of. Whether it was.
+    pub(super) fn requeue(&self, me: Owner, index: u32) -> Result<bool, Damage> {
+        let record = self.table.record(index)?;
+        let (seen, state) = record.look()?;
+        if state != State::Dead {
+            return Ok(false);
+        }
+        // A job from here on: who waits for all to be finished waits for it.
+        let Some(mine) = self.take(me, index, seen, State::Taking)? else {
+            return Ok(false);
+        };
+        record.attempts().store(0, Relaxed);
+        // Also before anybody finds it: a survey that has passed its record by now sees the count change, any other the record (O5).
+        self.table.desk().returned.fetch_add(1, Release); // O5
+        record.meta().store(mine.left(State::Ready).0, Release); // O4
+        Ok(true)
     }
 
     /// Frees the record of a dead letter that was read.

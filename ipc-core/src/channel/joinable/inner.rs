@@ -1,14 +1,13 @@
-//! The jobs with their waiting and their errors: what all handles of a process on one queue share.
+//! The jobs with their errors: what all handles of a process on one queue share.
 
-use core::{cell::RefCell, mem};
+use core::cell::RefCell;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    thread::{self, ThreadId},
+    sync::{Arc, Mutex},
+    thread::ThreadId,
 };
 
 use super::{
-    errors::{GetJobError, LeaseError, TaskDoneError, Unmet},
-    finish::Lost,
+    errors::{GetJobError, Unmet},
     jobs::{Jobs, Lease},
     lease::{Claimed, Draft, Refusal},
     record::Meta,
@@ -20,23 +19,18 @@ use crate::{
     },
     error::{Damage, Error, Result},
     message::{DecodeError, Received},
-    object::{
-        lifetime::Object,
-        participant::Owner,
-        seat::Notes,
-        wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
-    },
-    os::fork::{self, Process},
+    object::{lifetime::Object, participant::Owner, wait::Patience},
+    os::fork::Process,
 };
 
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) queue: Queue,
     pub(super) jobs: Arc<Jobs>,
-    get_patience: Patience,
-    join_patience: Patience,
+    pub(super) get_patience: Patience,
+    pub(super) join_patience: Patience,
     /// Jobs whose values were taken out, in the order in which that was done, by thread.
-    taken_out: Mutex<Vec<(ThreadId, Lease)>>,
+    pub(super) taken_out: Mutex<Vec<(ThreadId, Lease)>>,
 }
 
 impl Inner {
@@ -306,65 +300,6 @@ impl Inner {
         }
     }
 
-    /// Looks for leases that are over, and for the dead.
-    fn look(&self) -> Option<Box<Error>> {
-        let expired = self.jobs.expire().map_err(|damage| self.damaged(damage));
-        let looked = expired.and_then(|_| self.queue.member.object.look().map_err(Box::new));
-        looked.err()
-    }
-
-    #[cold]
-    #[inline(never)]
-    pub(super) fn wait_to_get(
-        &self,
-        strategy: WaitStrategy,
-        deadline: Deadline,
-        to: &mut impl Target,
-    ) -> Result<Lease, Unmet> {
-        let me = self.queue.member.ready()?;
-        let (gate, desk) = (self.jobs.ring.gate(), self.jobs.table.desk());
-        let attempt = || match self.try_get(to) {
-            Err(Unmet::GaveUp | Unmet::Buried) => Attempt::Blocked(&gate.items),
-            Err(Unmet::BeingPut) => Attempt::Unsettled(&gate.items),
-            Err(Unmet::Outstanding) => self.again(&desk.finished, || self.try_get(to)),
-            Err(Unmet::NoRecord) => self.again(&desk.room, || self.try_get(to)),
-            met => Attempt::Done(met),
-        };
-        let waiting = Waiting {
-            word: &gate.items,
-            strategy,
-            patience: &self.get_patience,
-            deadline,
-            notes: Notes::Table(&self.jobs.ring.notes, me),
-        };
-        let is_promising = || self.jobs.ring.may_have_message() || self.jobs.table.has_returned();
-        let look = || self.look().map(|e| Err(e.into()));
-        waiting
-            .until(attempt, is_promising, look)
-            .unwrap_or(Err(Unmet::GaveUp))
-    }
-
-    /// What a get does that waits for a job to be finished: once it has announced that it sleeps, it looks again behind a heavy
-    /// fence (O8 of the table).
-    fn again<'w>(
-        &'w self,
-        word: &'w WaitWord,
-        mut attempt: impl FnMut() -> Result<Lease, Unmet>,
-    ) -> Attempt<'w, Result<Lease, Unmet>> {
-        if !word.has_sleepers() {
-            return Attempt::Blocked(word); // it announces itself there first
-        }
-        let is_certain = self.jobs.table.heavy_fence();
-        match attempt() {
-            Err(Unmet::GaveUp | Unmet::Buried | Unmet::BeingPut) => {
-                Attempt::Blocked(&self.jobs.ring.gate().items)
-            }
-            Err(Unmet::Outstanding | Unmet::NoRecord) if is_certain => Attempt::Blocked(word),
-            Err(Unmet::Outstanding | Unmet::NoRecord) => Attempt::Unsettled(word),
-            met => Attempt::Done(met),
-        }
-    }
-
     /// Takes the oldest dead letter out. How often it was delivered.
     pub(super) fn take_dead<G: Target>(&self, to: &mut G) -> Result<u64, Unmet> {
         let me = self.queue.member.ready()?;
@@ -401,107 +336,5 @@ impl Inner {
             |received| place.borrow_mut().receive(received),
         );
         read.map_err(|damage| self.damaged(damage))
-    }
-
-    /// Waits until all jobs are finished. Whether they were in time.
-    pub(super) fn join(&self, strategy: WaitStrategy, deadline: Deadline) -> Result<bool> {
-        let me = self.queue.member.ready().map_err(|e| *e)?;
-        let finished = &self.jobs.table.desk().finished;
-        let is_over = || match self.is_finished() {
-            Ok(false) => None,
-            done => Some(done),
-        };
-        let attempt = || {
-            if let Some(done) = is_over() {
-                return Attempt::Done(done);
-            }
-            if !finished.has_sleepers() {
-                return Attempt::Blocked(finished); // not announced, or woken already
-            }
-            let is_certain = self.jobs.table.heavy_fence();
-            match is_over() {
-                Some(done) => Attempt::Done(done),
-                None if is_certain => Attempt::Blocked(finished),
-                None => Attempt::Unsettled(finished),
-            }
-        };
-        let waiting = Waiting {
-            word: finished,
-            strategy,
-            patience: &self.join_patience,
-            deadline,
-            notes: Notes::Table(&self.jobs.ring.notes, me),
-        };
-        let look = || self.look().map(|e| Err(*e));
-        waiting.until(attempt, || false, look).unwrap_or(Ok(false))
-    }
-
-    pub(super) fn is_finished(&self) -> Result<bool> {
-        self.queue.member.check().map_err(|e| *e)?;
-        let finished = self.jobs.is_finished();
-        let is_finished = finished.map_err(|damage| *self.damaged(damage))?;
-        self.queue.member.check().map_err(|e| *e)?;
-        Ok(is_finished)
-    }
-
-    /// Ends a lease as `end` does.
-    #[inline(always)]
-    pub(super) fn settle(
-        &self,
-        lease: &Lease,
-        end: impl FnOnce(&Jobs, &Lease) -> Result<Result<(), Lost>, Damage>,
-    ) -> Result<(), LeaseError> {
-        if !lease.process.is_this() {
-            return Err(LeaseError::Lost); // a forked child's copy: the job is its parent's
-        }
-        let ready = self.queue.member.check();
-        ready.map_err(|e| LeaseError::Failed(*e))?;
-        match end(&self.jobs, lease) {
-            Ok(Ok(())) => self
-                .queue
-                .member
-                .check_whole()
-                .map_err(|e| LeaseError::Failed(*e)),
-            Ok(Err(Lost)) => Err(LeaseError::Lost),
-            Err(damage) => Err(LeaseError::Failed(*self.damaged(damage))),
-        }
-    }
-
-    /// Calls `with` on the jobs whose values this process has taken out, while no fork can happen: a child would find them locked.
-    fn with_taken_out<R>(&self, with: impl FnOnce(&mut Vec<(ThreadId, Lease)>) -> R) -> R {
-        let this = Process::this(); // asked before: it may hold forks by itself
-        let _no_fork = fork::hold_forks();
-        let taken_out = self.taken_out.lock();
-        let mut taken_out = taken_out.unwrap_or_else(PoisonError::into_inner);
-        taken_out.retain(|(_, lease)| lease.process == this); // a forked child has its parent's
-        with(&mut taken_out)
-    }
-
-    /// Keeps a lease until [`Self::task_done`].
-    pub(super) fn keep(&self, lease: Lease) {
-        let me = thread::current().id();
-        self.with_taken_out(|taken_out| taken_out.push((me, lease)));
-    }
-
-    /// Finishes the job that this thread has kept longest.
-    pub(super) fn task_done(&self) -> Result<(), TaskDoneError> {
-        let me = thread::current().id();
-        let lease = self.with_taken_out(|taken_out| {
-            let mine = taken_out.iter().position(|(thread, _)| *thread == me)?;
-            Some(taken_out.remove(mine).1)
-        });
-        let lease = lease.ok_or(TaskDoneError::TooOften)?;
-        Ok(self.settle(&lease, |jobs, lease| jobs.finish(lease))?)
-    }
-}
-
-impl Drop for Inner {
-    /// Gives the jobs back whose values were taken out and that were not finished.
-    fn drop(&mut self) {
-        let kept = self.taken_out.get_mut();
-        for (_, lease) in mem::take(kept.unwrap_or_else(PoisonError::into_inner)) {
-            // What cannot be given back is lost already, or the queue is.
-            let _ = self.settle(&lease, |jobs, lease| jobs.give_back(lease));
-        }
     }
 }

@@ -3,12 +3,13 @@
 use core::{fmt, mem::ManuallyDrop, ops::Deref};
 
 use super::{
-    errors::LeaseError,
+    JoinableQueue,
+    errors::{GetJobError, LeaseError},
     finish::Lost,
     inner::Inner,
     jobs::{Jobs, Lease},
 };
-use crate::error::Damage;
+use crate::{error::Damage, message::Message};
 
 /// A job from a [`JoinableQueue`](crate::JoinableQueue), with the duty to say when it is done.
 ///
@@ -151,4 +152,34 @@ pub struct DeadLetter<T> {
     pub value: T,
     /// How often it was delivered, or a worker died while it took it.
     pub attempts: u32,
+}
+
+/// The jobs of a [`JoinableQueue`] until it is closed and all are finished; from [`JoinableQueue::iter`].
+#[derive(Debug)]
+pub struct JobIter<'q, T>(&'q JoinableQueue<T>);
+
+impl<'q, T> JobIter<'q, T> {
+    pub(super) fn of(queue: &'q JoinableQueue<T>) -> Self {
+        Self(queue)
+    }
+}
+
+impl<'q, T: Message> Iterator for JobIter<'q, T> {
+    type Item = Result<Job<'q, T>, GetJobError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.0.get() {
+            Err(GetJobError::Closed) => None,
+            other => Some(other),
+        }
+    }
+}
+
+impl<'q, T: Message> IntoIterator for &'q JoinableQueue<T> {
+    type Item = Result<Job<'q, T>, GetJobError>;
+    type IntoIter = JobIter<'q, T>;
+
+    fn into_iter(self) -> JobIter<'q, T> {
+        self.iter()
+    }
 }

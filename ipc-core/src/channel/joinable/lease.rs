@@ -203,11 +203,16 @@ impl Jobs {
     /// Why no record is free.
     #[cold]
     pub(super) fn no_record(&self) -> Refusal {
-        if self.dead() == self.table.terms.leases {
+        if self.is_stuffed() {
             Refusal::DeadLetters
         } else {
             Refusal::NoRecord
         }
+    }
+
+    /// Whether all records are dead letters.
+    pub(super) fn is_stuffed(&self) -> bool {
+        self.dead() == self.table.terms.leases
     }
 
     /// Takes the job that was put first among those that wait for another attempt.

@@ -1,36 +1,40 @@
 //! A queue of jobs: what was got is leased, and comes back unless it is reported as done.
 //!
 //! Read in this order: `record` (the claim word), `table` with `lease`, `finish`, `survey`, `letters` and `repair` (the algorithm
-//! and the argument), `jobs` (the ring and the table together), `inner` (waiting and errors), `job` and this file (the public
+//! and the argument), `jobs` (the ring and the table together), `inner` (errors) with `waiting`, `kept` and `source`, `job`, `facts` and this file (the public
 //! face), `terms` and `container` (the options). The ring is the one of `crate::channel::queue`.
 
 #![expect(unsafe_code, reason = "one uninitialised value on the fast path")]
 
 mod container;
 pub(crate) mod errors;
+mod facts;
 mod finish;
 mod inner;
 mod job;
 pub(crate) mod jobs;
+mod kept;
 mod lease;
 mod letters;
 mod record;
 mod repair;
+mod source;
 mod survey;
 mod table;
 pub(crate) mod terms;
+mod waiting;
 
 #[cfg(all(test, loom))]
-mod model;
+pub(crate) mod model;
 #[cfg(any(test, loom))]
 mod on_heap;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use core::{fmt, marker::PhantomData, mem::MaybeUninit};
+use core::{marker::PhantomData, mem::MaybeUninit};
 use std::{sync::Arc, time::Duration};
 
-pub use job::{DeadLetter, Job};
+pub use job::{DeadLetter, Job, JobIter};
 
 use self::{
     errors::{GetJobError, GetJobTimeoutError, TaskDoneError, TryGetJobError, Unmet},
@@ -41,13 +45,13 @@ use self::{
 use crate::{
     channel::{
         errors::{PutError, PutManyError, PutTimeoutError, Refused, TryPutError},
-        options::{self, QueueOptions},
+        options::QueueOptions,
         queue::group::Group,
     },
     error::Result,
     message::{DecodeError, Message, Received},
     object::{
-        lifetime::{Object, Ticket},
+        lifetime::Object,
         wait::{Deadline, WaitStrategy},
     },
 };
@@ -67,7 +71,8 @@ use crate::{
 /// # Blocking
 ///
 /// [`put`](Self::put), [`get`](Self::get) and [`join`](Self::join) block, `try_` never, `_timeout` for so long. A put, a get or a
-/// `task_done` that succeeds at once makes no system call, unless somebody sleeps. With a lease time, gets also read the clock.
+/// `task_done` that succeeds at once makes no system call, unless somebody sleeps. With a lease time, gets also read the clock. To wait
+/// for a job, or until all are finished, beside other things: [`WaitSet`](crate::WaitSet), [`Pollable`](crate::Pollable).
 ///
 /// # Room
 ///
@@ -330,7 +335,7 @@ impl<T: Message> JoinableQueue<T> {
     /// The jobs, as [`get`](Self::get) gets them, until the queue is closed and every job is finished. Each must be
     /// finished or dropped before the next.
     pub fn iter(&self) -> JobIter<'_, T> {
-        JobIter(self)
+        JobIter::of(self)
     }
 
     /// Copies of all dead letters, oldest first, which stay. Those that are no value of the queue's type say so. Never blocks.
@@ -403,44 +408,6 @@ impl<T> JoinableQueue<T> {
         self.inner.task_done()
     }
 
-    /// How many jobs wait for a worker, those that are to be delivered again included. Exact while nobody puts or gets. Takes
-    /// time in proportion to the capacity and the leases.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.inner.jobs.waiting()
-    }
-
-    /// Whether no job waits for a worker. Takes time in proportion to the capacity and the leases.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether a put would find no room for a short job now.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.inner.jobs.ring.is_full().unwrap_or(false)
-    }
-
-    /// How many jobs are not finished: that wait, or that somebody works on. Exact while nobody puts, gets or finishes. What
-    /// [`join`](Self::join) waits for to be 0.
-    #[must_use]
-    pub fn unfinished(&self) -> usize {
-        self.inner.jobs.unfinished()
-    }
-
-    /// How many jobs somebody works on. Takes time in proportion to the leases.
-    #[must_use]
-    pub fn leased(&self) -> usize {
-        self.inner.jobs.leased()
-    }
-
-    /// How many dead letters there are. Takes time in proportion to the leases.
-    #[must_use]
-    pub fn dead_len(&self) -> usize {
-        self.inner.jobs.dead()
-    }
-
     /// Makes every dead letter a job again, with all its attempts before it. Returns how many there were.
     ///
     /// # Errors
@@ -452,83 +419,10 @@ impl<T> JoinableQueue<T> {
         requeued.map_err(|damage| *self.inner.damaged(damage))
     }
 
-    /// How many jobs the queue holds at the most that nobody has got.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.inner.jobs.ring.geometry().capacity
-    }
-
-    /// How many jobs may be leased, wait for another attempt or be dead letters at once.
-    #[must_use]
-    pub fn leases(&self) -> usize {
-        self.inner.jobs.terms().leases
-    }
-
-    /// How often a job is delivered before it becomes a dead letter.
-    #[must_use]
-    pub fn max_attempts(&self) -> u32 {
-        self.inner.jobs.terms().max_attempts
-    }
-
-    /// How long a worker may keep a job; `None` if there is no end to that.
-    #[must_use]
-    pub fn lease_time(&self) -> Option<Duration> {
-        let ns = self.inner.jobs.terms().lease_ns;
-        (ns != 0).then(|| Duration::from_nanos(ns))
-    }
-
-    /// Bytes for jobs that do not fit into a cell.
-    #[must_use]
-    pub fn memory(&self) -> usize {
-        self.inner.jobs.ring.geometry().slab.bytes()
-    }
-
-    /// The longest job that the queue takes, in encoded bytes.
-    #[must_use]
-    pub fn max_message_bytes(&self) -> usize {
-        self.inner.jobs.ring.geometry().most_bytes()
-    }
-
     /// Closes the queue for all processes: puts fail from now on, gets deliver what is there, and what comes back, and say
     /// Closed once every job is finished. Closing twice is fine.
     pub fn close(&self) {
         self.inner.jobs.close();
-    }
-
-    /// Whether the queue is closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.inner.jobs.ring.is_closed()
-    }
-
-    /// The queue's name; `None` if it is anonymous.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.inner.queue.member.object.name()
-    }
-
-    /// Removes the queue's name. Who has the queue open keeps it; its memory is freed with the last of them.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if the name is gone or means another object by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.inner.queue.member.object.unlink()
-    }
-
-    /// Looks for dead participants now and repairs what they left. Returns how many there were. Waiting and attaching do
-    /// this by themselves.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`](crate::Error::Corrupt).
-    pub fn sweep(&self) -> Result<u32> {
-        self.inner.queue.member.object.sweep()
-    }
-
-    /// What blocking calls on this handle do before they sleep.
-    pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
-        self.wait = strategy;
     }
 
     fn over(object: Arc<Object>, jobs: Arc<Jobs>, wait: WaitStrategy) -> Self {
@@ -537,67 +431,5 @@ impl<T> JoinableQueue<T> {
             wait,
             _message: PhantomData,
         }
-    }
-}
-
-/// The jobs of a [`JoinableQueue`] until it is closed and all are finished; from [`JoinableQueue::iter`].
-#[derive(Debug)]
-pub struct JobIter<'q, T>(&'q JoinableQueue<T>);
-
-impl<'q, T: Message> Iterator for JobIter<'q, T> {
-    type Item = Result<Job<'q, T>, GetJobError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.0.get() {
-            Err(GetJobError::Closed) => None,
-            other => Some(other),
-        }
-    }
-}
-
-impl<'q, T: Message> IntoIterator for &'q JoinableQueue<T> {
-    type Item = Result<Job<'q, T>, GetJobError>;
-    type IntoIter = JobIter<'q, T>;
-
-    fn into_iter(self) -> JobIter<'q, T> {
-        self.iter()
-    }
-}
-
-impl<T> Clone for JoinableQueue<T> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-            wait: self.wait,
-            _message: PhantomData,
-        }
-    }
-}
-
-impl<T> fmt::Debug for JoinableQueue<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinableQueue")
-            .field("object", &self.inner.queue.member.object.label())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T> serde::Serialize for JoinableQueue<T> {
-    /// Encodes what another process needs to attach: the path, and a way through this process in case the name is gone.
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.inner
-            .queue
-            .member
-            .object
-            .ticket()
-            .serialize(serializer)
-    }
-}
-
-impl<'de, T: Message> serde::Deserialize<'de> for JoinableQueue<T> {
-    /// Attaches to the queue.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let ticket = Ticket::deserialize(deserializer)?;
-        options::redeem(&ticket).map_err(serde::de::Error::custom)
     }
 }

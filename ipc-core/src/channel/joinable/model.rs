@@ -1,5 +1,8 @@
 //! What loom explores: each ordering's both ends, and deaths as a bit that flips.
 
+mod deaths;
+mod join;
+
 use std::sync::Arc;
 
 use loom::thread;
@@ -9,6 +12,7 @@ use super::{
     lease::Refusal,
     on_heap::Got,
     record::State,
+    source,
     terms::Terms,
 };
 use crate::{
@@ -16,6 +20,7 @@ use crate::{
     object::{
         participant::{Owner, Participants},
         seat::Notes,
+        source::Source,
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
     },
     os::fork::Process,
@@ -25,7 +30,7 @@ use crate::{
 
 /// Jobs on the heap, and four participants.
 struct World {
-    jobs: Jobs,
+    jobs: Arc<Jobs>,
     participants: Participants,
     dead: Arc<AtomicU64>,
 }
@@ -60,7 +65,7 @@ fn world(capacity: usize, terms: Terms) -> Arc<World> {
     let dead = Arc::new(AtomicU64::new(0));
     let (jobs, participants) = Jobs::on_heap(geometry, terms, 4, Arc::clone(&dead));
     Arc::new(World {
-        jobs,
+        jobs: Arc::new(jobs),
         participants,
         dead,
     })
@@ -102,7 +107,7 @@ impl World {
     }
 
     fn sweep_a_death(&self) {
-        while self.participants.sweep(&self.jobs).unwrap() == 0 {
+        while self.participants.sweep(&*self.jobs).unwrap() == 0 {
             thread::yield_now();
         }
     }
@@ -131,8 +136,16 @@ impl World {
     }
 
     fn join_asleep(&self) {
-        let finished = &self.jobs.table.desk().finished;
-        self.asleep(finished, || self.jobs.is_finished().unwrap().then_some(()));
+        let waiting = Waiting {
+            word: &self.jobs.table.desk().finished,
+            strategy: WaitStrategy::Sleep,
+            patience: &Patience::new(),
+            deadline: Deadline::NEVER,
+            notes: Notes::Nowhere,
+        };
+        let attempt = || self.jobs.attempt_to_join(|| self.jobs.look_for_end());
+        let joined = waiting.until(attempt, || true, || None);
+        joined.unwrap().unwrap();
     }
 }
 
@@ -233,84 +246,6 @@ fn a_late_job_is_seen_whole() {
 }
 
 #[test]
-fn a_dead_workers_job_is_found_and_its_cell_reused() {
-    explore(2, || {
-        let w = world(1, terms(2));
-        w.put(1);
-        let (_taken, draft, ..) = w.jobs.fill_for_model(owner(0)).unwrap();
-        draft.lease(1, false);
-        w.die(0);
-        let sweeper = Arc::clone(&w);
-        let s = thread::spawn(move || sweeper.sweep_a_death());
-        let (value, lease) = w.get_patiently(1);
-        assert_eq!((value, lease.attempt), (1, 2));
-        w.done(&lease);
-        s.join().unwrap();
-        w.put(2);
-        assert_eq!(w.get(1).unwrap().0, 2);
-    });
-}
-
-#[test]
-fn a_cell_is_written_after_a_dead_worker_read_it() {
-    explore(2, || {
-        let w = world(1, terms(2));
-        w.put(1);
-        let producer = Arc::clone(&w);
-        let p = thread::spawn(move || {
-            let _ = producer.jobs.put_for_model(owner(3), &[2; 8]); // or no room
-        });
-        let (_, draft, ..) = w.jobs.fill_for_model(owner(0)).unwrap();
-        draft.lease(1, false);
-        w.die(0);
-        w.sweep_a_death();
-        p.join().unwrap();
-    });
-}
-
-/// A sweeper that comes too late meets a later participant of the slot, which took the record by `take`.
-fn a_late_sweeper_robs_nobody(is_returned: bool) {
-    explore(3, move || {
-        let w = world(1, terms(1));
-        w.put(1);
-        if is_returned {
-            let (_, lease) = w.get(1).unwrap();
-            w.jobs.give_back(&lease).unwrap().unwrap();
-        }
-        w.die(0);
-        let late = Arc::clone(&w);
-        let t = thread::spawn(move || {
-            let _ = late.participants.sweep(&late.jobs);
-        });
-        w.participants.sweep(&w.jobs).unwrap();
-        w.dead.store(0, Relaxed);
-        w.participants.occupy_for_model(0, 2);
-        let record = w.jobs.table.record(0).unwrap();
-        if is_returned {
-            let (seen, state) = record.look().unwrap();
-            assert_eq!(state, State::Ready);
-            let mine = w.jobs.take(owner(0), 0, seen, State::Taking).unwrap();
-            t.join().unwrap();
-            assert_eq!(record.look().unwrap().0, mine.unwrap(), "robbed");
-        } else {
-            let draft = w.jobs.hold(owner(0), Process::this()).unwrap();
-            t.join().unwrap();
-            assert_eq!(record.look().unwrap().0, draft.meta, "robbed");
-        }
-    });
-}
-
-#[test]
-fn a_late_sweeper_leaves_a_later_participants_record() {
-    a_late_sweeper_robs_nobody(false);
-}
-
-#[test]
-fn a_late_sweeper_leaves_a_later_participants_returned_job() {
-    a_late_sweeper_robs_nobody(true);
-}
-
-#[test]
 fn a_lease_is_judged_by_its_own_deadline() {
     explore(3, || {
         let lease_ns = LONG;
@@ -362,150 +297,6 @@ fn a_renewed_lease_is_judged_by_its_new_deadline() {
     });
 }
 
-fn a_workers_put_is_joined(lease_ns: u64) {
-    explore(2, move || {
-        let w = world(
-            2,
-            Terms {
-                lease_ns,
-                ..terms(1)
-            },
-        );
-        w.put(1);
-        let (_, lease) = w.get(0).unwrap();
-        let worker = Arc::clone(&w);
-        let t = thread::spawn(move || {
-            worker.put(2);
-            worker.done(&lease);
-        });
-        assert!(!w.jobs.is_finished().unwrap(), "one of them is there");
-        t.join().unwrap();
-    });
-}
-
-#[test]
-fn a_job_that_another_ones_worker_puts_is_joined() {
-    a_workers_put_is_joined(0);
-}
-
-#[test]
-fn a_job_that_another_ones_worker_puts_in_time_is_joined() {
-    a_workers_put_is_joined(LONG);
-}
-
-#[test]
-fn a_dead_letter_that_a_jobs_worker_requeues_is_joined() {
-    explore(2, || {
-        let w = world(2, terms(2));
-        w.dead_letter(1);
-        w.put(2);
-        let (_, lease) = w.get(0).unwrap();
-        assert_eq!(lease.index, 1, "behind the dead letter");
-        let worker = Arc::clone(&w);
-        let t = thread::spawn(move || {
-            worker.jobs.requeue_dead(owner(0)).unwrap();
-            worker.done(&lease);
-        });
-        assert!(!w.jobs.is_finished().unwrap(), "one of them is there");
-        t.join().unwrap();
-    });
-}
-
-/// No wake is lost by who joins while `end` ends the only job.
-fn joined(terms: Terms, end: impl Fn(&Jobs, &Lease) + Copy + Sync + Send + 'static) {
-    explore(2, move || {
-        let w = world(1, terms);
-        w.put(1);
-        let (_, lease) = w.get(0).unwrap();
-        let worker = Arc::clone(&w);
-        let t = thread::spawn(move || end(&worker.jobs, &lease));
-        w.join_asleep();
-        t.join().unwrap();
-    });
-}
-
-fn finish(jobs: &Jobs, lease: &Lease) {
-    assert!(jobs.finish_for_model(lease));
-}
-
-#[test]
-fn no_wake_is_lost_by_who_joins() {
-    joined(terms(1), finish);
-}
-
-#[test]
-fn no_wake_is_lost_by_who_joins_where_finishers_fence() {
-    let is_asymmetric = false;
-    joined(
-        Terms {
-            is_asymmetric,
-            ..terms(1)
-        },
-        finish,
-    );
-}
-
-#[test]
-fn no_wake_is_lost_by_who_joins_where_leases_end() {
-    let lease_ns = LONG;
-    joined(
-        Terms {
-            lease_ns,
-            ..terms(1)
-        },
-        finish,
-    );
-}
-
-#[test]
-fn no_wake_is_lost_by_who_joins_when_the_last_attempt_is_over() {
-    let (lease_ns, max_attempts) = (LONG, 1);
-    let terms = Terms {
-        lease_ns,
-        max_attempts,
-        ..terms(1)
-    };
-    joined(terms, |jobs, lease| {
-        jobs.end_lease_for_model(lease);
-        assert!(jobs.expire().unwrap());
-    });
-}
-
-#[test]
-fn of_two_that_finish_at_once_one_wakes_who_joins() {
-    explore(2, || {
-        let w = world(2, terms(2));
-        w.put(1);
-        w.put(2);
-        let leases = [w.get(0).unwrap().1, w.get(1).unwrap().1];
-        let workers = leases.map(|lease| {
-            let worker = Arc::clone(&w);
-            thread::spawn(move || worker.done(&lease))
-        });
-        w.join_asleep();
-        for worker in workers {
-            worker.join().unwrap();
-        }
-    });
-}
-
-#[test]
-fn no_wake_is_lost_by_who_waits_for_a_record() {
-    explore(2, || {
-        let w = world(1, terms(1));
-        w.put(1);
-        let draft = w.jobs.hold(owner(0), Process::this()).unwrap();
-        let meta = draft.meta;
-        core::mem::forget(draft);
-        let other = Arc::clone(&w);
-        let t = thread::spawn(move || other.jobs.let_go(0, meta));
-        let room = &w.jobs.table.desk().room;
-        let (value, _) = w.asleep(room, || w.get(1).ok());
-        assert_eq!(value, 1);
-        t.join().unwrap();
-    });
-}
-
 #[test]
 fn a_dead_letter_that_is_looked_at_is_itself() {
     explore(2, || {
@@ -523,4 +314,24 @@ fn a_dead_letter_that_is_looked_at_is_itself() {
         }
         t.join().unwrap();
     });
+}
+
+/// A queue with one record, which is taken: what gets and joins wait for; a put of another job; the end of the lease; and the end of
+/// the queue.
+pub(crate) fn working() -> (
+    [Arc<dyn Source>; 2],
+    impl FnOnce() + Send + 'static,
+    impl FnOnce() + Send + 'static,
+    impl FnOnce() + Send + 'static,
+) {
+    let w = world(1, terms(1));
+    w.put(1);
+    let (_, lease) = w.get(0).unwrap();
+    let [producer, worker, closer] = [(); 3].map(|()| Arc::clone(&w));
+    (
+        [source::next_job(&w.jobs), source::all_done(&w.jobs)],
+        move || producer.put(2),
+        move || worker.done(&lease),
+        move || closer.jobs.close(),
+    )
 }

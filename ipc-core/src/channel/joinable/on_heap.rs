@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     jobs::{self, Jobs, Lease},
     lease::{Claimed, Draft, Refusal},
+    survey::End,
     table,
     terms::Terms,
 };
@@ -14,6 +15,7 @@ use crate::{
         options::Container,
         queue::{self, Queue, get::Taken, put::PutRefusal, ring::Ring},
     },
+    error::Damage,
     message::Bytes,
     object::{
         lifetime,
@@ -125,6 +127,10 @@ impl Jobs {
         self.ring.finish(taken)?;
         self.ring.announce_gets(self.ring.behind(taken, from), 1);
         Ok(Got { lease, bytes })
+    }
+
+    pub(super) fn is_finished(&self) -> Result<bool, Damage> {
+        Ok(self.look_for_end()? == End::Reached)
     }
 
     pub(super) fn finish_for_model(&self, lease: &Lease) -> bool {

@@ -13,10 +13,10 @@
 //!                 FREE(g + 1)      TAKING(me) ──┘   READY(g + 1), or DEAD(g + 1) after its last attempt
 //!                                     ↑                │                      │ ↑ dead
 //!                                     └────────────────┘ get                  ↓ │
-//!                                                        REMOVING(me): to FREE, or as new to READY
+//!                                                                        REMOVING(me): to FREE
 //! ```
 //!
-//! LEASED → TAKING → LEASED of one owner, one generation on, renews a lease.
+//! LEASED → TAKING → LEASED of one owner, one generation on, renews a lease. DEAD → TAKING → READY requeues a dead letter.
 
 use crate::{
     error::Damage,
@@ -38,7 +38,7 @@ pub(crate) enum State {
     Held,
     /// Its owner works on the job.
     Leased,
-    /// Its owner is taking a job once more, or renewing its lease. Nobody takes that from the living.
+    /// Its owner is taking a job once more, renewing its lease, or making one of a dead letter. Nobody takes that from the living.
     Taking,
     /// The job is to be delivered again.
     Ready,

@@ -7,6 +7,16 @@ use crate::{
     prim::{Acquire, Relaxed},
 };
 
+/// Whether all jobs are finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Reached,
+    /// There was a job: who finishes the last one tells who waits.
+    Ahead,
+    /// Cells changed, and are empty: by a put that came to nothing perhaps, of which nobody would tell.
+    Unclear,
+}
+
 impl Jobs {
     /// Whether some job in the table has yet to be finished.
     pub(super) fn has_unfinished(&self) -> Result<bool, Damage> {
@@ -23,18 +33,23 @@ impl Jobs {
     ///
     /// A job that is put by another one's worker before it finishes its own is seen: all cells are looked at, then all
     /// records, then all cells again, and no cell may have changed. So in the time of the look at the records nothing
-    /// moved to one, and the only jobs that came to be there are requeued dead letters, which `returned` counts.
-    pub(super) fn is_finished(&self) -> Result<bool, Damage> {
+    /// moved to one, and the only jobs that came to be there are requeued dead letters, which `returned` counts before they are there.
+    pub(super) fn look_for_end(&self) -> Result<End, Damage> {
         let desk = self.table.desk();
         let returned = desk.returned.load(Acquire); // O5
         let Some(before) = self.ring.survey()? else {
-            return Ok(false); // O2
+            return Ok(End::Ahead); // O2
         };
         if self.has_unfinished()? {
-            return Ok(false); // O3
+            return Ok(End::Ahead); // O3
         }
-        let after = self.ring.survey()?;
-        Ok(after == Some(before) && desk.returned.load(Relaxed) == returned)
+        Ok(match self.ring.survey()? {
+            None => End::Ahead,
+            Some(after) if after == before && desk.returned.load(Relaxed) == returned => {
+                End::Reached
+            }
+            Some(_) => End::Unclear,
+        })
     }
 
     /// Who has a job, for people.

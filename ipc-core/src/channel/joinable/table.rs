@@ -43,7 +43,8 @@
 //!   after a later put, its position and that put.
 //! * O4. `meta` store or exchange(Release) READY, DEAD → load(Acquire), then exchange TAKING, REMOVING: the job is seen whole. (Exchanges in between
 //!   go on with what was released before.)
-//! * O5. `returned` fetch_add(Release) → load(Acquire): who sees the count sees the record.
+//! * O5. `returned` fetch_add(Release) → load(Acquire): who sees the count sees the record. A dead letter that is requeued is counted
+//!   twice, TAKING and READY, as a survey looks for the one and gets for the other.
 //! * O6. A look at a dead letter without a claim: `meta` load(Acquire), payload, fence(Acquire), `meta` again.
 //! * O7. `meta` exchange(Release) by a participant → load(Acquire) → `Dead::still`: what a later participant of the slot took is not
 //!   taken for the dead one's.
@@ -61,7 +62,7 @@
 //! | LEASED, the cell not yet free | both name it | the sweep: the cell free, then the record READY (I2) |
 //! | working on the job, or renewing | LEASED, TAKING | the sweep: READY, or DEAD after the last attempt |
 //! | after FREE | blocks it owns, and a sleeper | the sweep frees them and wakes all |
-//! | taking a returned job | TAKING | as above |
+//! | taking a returned job, or requeueing a dead letter | TAKING | as above |
 //! | after READY, before `returned` | a job that nobody looks for | the sweep counts it (I3) and wakes all |
 //! | removing a dead letter | REMOVING | the sweep: DEAD |
 

@@ -70,8 +70,8 @@ use crate::{
 /// | a client, after that | its pipe: end of file, `BrokenPipe` |
 ///
 /// A *stopped* listener is alive: clients wait for it. A forked child's copy of a listener is not its own: it accepts nothing, and does not
-/// keep the name. What a killed listener leaves, its name and its socket, goes with the next `bind`; the socket also with
-/// [`Namespace::collect`](crate::Namespace::collect).
+/// keep the name. What a killed listener leaves, its name and its socket, goes with the next `bind`, or with
+/// [`Namespace::collect`](crate::Namespace::collect) (`ipc doctor --fix`).
 ///
 /// # Example
 ///

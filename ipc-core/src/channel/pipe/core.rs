@@ -10,7 +10,7 @@ use crate::{
     error::Damage,
     object::{
         participant::{Dead, Owner, Repair},
-        seat::{Seats, Visitor},
+        seat::{Activity, Seats, Visitor},
     },
     region::{OutOfBounds, Region},
 };
@@ -60,10 +60,17 @@ impl PipeCore {
     /// Who has which end, and who waits.
     pub(crate) fn visitors(&self) -> Vec<Visitor> {
         let holders = self.lanes.iter().flat_map(|lane| {
-            let sides = [Side::Writer, Side::Reader];
-            sides
-                .into_iter()
-                .filter_map(|side| lane.role(side).holder())
+            let ends = [
+                (Side::Writer, Activity::Sending),
+                (Side::Reader, Activity::Receiving),
+            ];
+            ends.into_iter().filter_map(|(side, activity)| {
+                let visitor = lane.role(side).holder()?;
+                Some(Visitor {
+                    activity,
+                    ..visitor
+                })
+            })
         });
         holders.chain(self.notes.visitors(|_| true)).collect()
     }

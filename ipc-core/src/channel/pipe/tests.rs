@@ -518,7 +518,7 @@ fn a_look_from_outside_says_what_is_there_and_who_has_which_end() {
     let [visit] = &looked.visits[..] else {
         panic!("{:?}", looked.visits)
     };
-    assert_eq!((visit.slot, visit.activity), (Some(0), Activity::Holding));
+    assert_eq!((visit.slot, visit.activity), (Some(0), Activity::Sending));
     assert_eq!(place.0.sweep("p").unwrap(), 0);
 }
 

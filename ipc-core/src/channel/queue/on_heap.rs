@@ -100,6 +100,12 @@ impl Ring {
         self.announce_puts(self.next(position), 1);
     }
 
+    /// A put that finds the queue closed behind its claim.
+    pub(crate) fn bury_for_model(&self, me: Owner) {
+        let (position, cell) = self.claim_put(me, self.tail()).unwrap();
+        self.bury(position, cell);
+    }
+
     /// A large put that got as far as its blocks.
     pub(crate) fn store_for_model(&self, me: Owner) -> bool {
         self.slab.as_ref().unwrap().store(me, &[0; 16]).is_ok()

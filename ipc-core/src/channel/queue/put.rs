@@ -135,7 +135,7 @@ impl Ring {
 
     /// Gives up a claimed cell.
     #[cold]
-    fn bury(&self, position: u64, cell: Cell<'_>) {
+    pub(super) fn bury(&self, position: u64, cell: Cell<'_>) {
         let tomb = Ctl::tomb(self.lap(position));
         // Relaxed: nothing was written to this cell, and nothing ever will be.
         cell.ctl().store(tomb.0, Relaxed);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     cell::{Pass, Seen, State},
+    get::GetRefusal,
     inner::Inner,
     put::PutRefusal,
     ring::Ring,
@@ -24,7 +25,7 @@ impl Inner {
     }
 
     /// Room for a short message, or that none will be taken.
-    pub(super) fn watched_room(&self) -> Watched {
+    pub(in crate::channel) fn watched_room(&self) -> Watched {
         let room = Room(Arc::clone(&self.ring));
         Watched::new(Arc::new(room), &self.member.object)
     }
@@ -36,7 +37,11 @@ impl Source for Ring {
     }
 
     fn look(&self, _mark: u64) -> Readiness {
-        self.look_for_message().unwrap_or(Readiness::Ready)
+        match self.look_for_message() {
+            Err(GetRefusal::Empty) => Readiness::Blocked,
+            Err(GetRefusal::BeingPut) => Readiness::Unsettled,
+            Ok(()) | Err(GetRefusal::Closed | GetRefusal::Damage(_)) => Readiness::Ready,
+        }
     }
 }
 
@@ -62,17 +67,17 @@ impl Source for Room {
 
 impl Ring {
     /// What a get would find, cell by cell as it would go, and without a claim.
-    fn look_for_message(&self) -> Result<Readiness, Damage> {
+    pub(in crate::channel) fn look_for_message(&self) -> Result<(), GetRefusal> {
         let is_closed = self.is_closed(); // I4: before the looks
         if self.has_orphans() {
-            return Ok(Readiness::Ready); // or the get finds that there are none any more
+            return Ok(()); // or the get finds that there are none any more
         }
         let mut position = self.head();
         let mut is_being_put = false;
         for _ in 0..self.budget() {
             let Seen { ctl, state } = self.cell(position)?.look()?;
             position = match (ctl.pass(self.lap(position)), state) {
-                (Pass::Same, State::Full | State::Orphan) => return Ok(Readiness::Ready),
+                (Pass::Same, State::Full | State::Orphan) => return Ok(()),
                 (Pass::Same, State::Free) | (Pass::Previous, _) => break,
                 (Pass::Same, State::Writing) => {
                     is_being_put = true;
@@ -81,15 +86,15 @@ impl Ring {
                 (Pass::Same, State::Tomb | State::Reading) => self.next(position),
                 (Pass::Later, _) => self.consumed_before(position, ctl),
                 (Pass::Impossible, _) => {
-                    return Err(Damage("the get counter is ahead of the cells"));
+                    return Err(Damage("the get counter is ahead of the cells").into());
                 }
             };
         }
-        Ok(match is_closed {
-            true if self.is_drained()? => Readiness::Ready,
-            true => Readiness::Unsettled,
-            false if is_being_put => Readiness::Unsettled,
-            false => Readiness::Blocked,
+        Err(match is_closed {
+            true if self.is_drained()? => GetRefusal::Closed,
+            true => GetRefusal::BeingPut,
+            false if is_being_put => GetRefusal::BeingPut,
+            false => GetRefusal::Empty,
         })
     }
 }

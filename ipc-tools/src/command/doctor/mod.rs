@@ -120,10 +120,7 @@ impl Patient {
         let leftovers = self.namespace.leftovers()?;
         if !leftovers.is_empty() {
             let bytes = human::bytes(leftovers.iter().map(|l| l.bytes).sum());
-            let what = format!(
-                "{} nameless file(s) of dead processes, {bytes}",
-                leftovers.len()
-            );
+            let what = format!("{} file(s) of dead processes, {bytes}", leftovers.len());
             let namespace = self.namespace.clone();
             self.repairable("leftover", what, || namespace.collect().map(drop));
         }

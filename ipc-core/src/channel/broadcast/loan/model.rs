@@ -7,9 +7,9 @@ use loom::thread;
 use super::{
     super::{
         on_heap::{World, geometry, owner},
-        read::ReadRefusal,
+        read::{Found, ReadRefusal},
     },
-    Found, Memory, PublishRefusal,
+    Memory, PublishRefusal,
 };
 use crate::{
     object::{

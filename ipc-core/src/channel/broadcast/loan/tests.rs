@@ -419,7 +419,10 @@ fn a_subscriber_that_died_reading_in_place_holds_nobody_up() {
     let mut reader = w.join(1);
     w.publish_in_place(0);
     let found = reader.look_at_next().unwrap();
-    assert!(matches!(found, super::Found::InPlace { len: 16, .. }));
+    assert!(matches!(
+        found,
+        super::super::read::Found::InPlace { len: 16, .. }
+    ));
     assert_eq!(
         w.ring.lend(owner(0), 1).err(),
         Some(PublishRefusal::NoBlocks)

@@ -35,7 +35,9 @@ impl Found {
 impl Reader {
     /// The next message, where it lies if it was written in place.
     pub(in crate::channel::broadcast) fn look_at_next(&mut self) -> Result<Found, ReadRefusal> {
-        if let Some(copied) = self.backlog.pop_front() {
+        if !self.backlog.is_empty()
+            && let Some(copied) = self.take_of_backlog()
+        {
             return Ok(Found::Copied(self.bytes_of(copied)));
         }
         let found = self.find(Self::refer)?;
