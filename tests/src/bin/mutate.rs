@@ -313,7 +313,7 @@ fn code_of(source: &str) -> impl Iterator<Item = (usize, &str)> {
             // Of an item at the top level, rustfmt puts the last line, and no other, where the line begins.
             Test::Begins if code.ends_with(['{', '(']) => Test::Inside,
             Test::Begins if code.ends_with([';', '}']) => Test::Not,
-            Test::Inside if code.starts_with(['}', ')']) => Test::Not,
+            Test::Inside if code.starts_with(['}', ')']) && !code.ends_with('{') => Test::Not,
             same => same,
         };
         is_import |= code.starts_with("use ");
