@@ -1,5 +1,7 @@
 //! What loom explores: each ordering's both ends, and deaths as a bit that flips.
 
+mod untried;
+
 use std::sync::Arc;
 
 use loom::thread;
