@@ -5,7 +5,8 @@
 //! (what must be true in the end). Then the scenarios: `conservation` (one act in one setting) and their list, `queue`;
 //! `birth` and `visit` (from create to unlink); `slot_reuse` (a sweeper that comes too late).
 //!
-//! Then those of the queues in another order: `ordered`; of the joinable queue: `joinable`; of the pipe: `pipe`; of the broadcast: `broadcast`; and of the synchronisation objects: `sync`, with
+//! Then those of the queues in another order: `ordered`; of the joinable queue: `joinable`; of the pipe: `pipe`; of the broadcast: `broadcast`; of the
+//! listener and its clients: `listener`; and of the synchronisation objects: `sync`, with
 //! `sleeper` (processes asleep).
 
 mod act;
@@ -14,6 +15,7 @@ mod birth;
 mod broadcast;
 mod conservation;
 mod joinable;
+mod listener;
 mod message;
 mod oracle;
 mod ordered;
@@ -59,6 +61,7 @@ pub fn all() -> Vec<Entry> {
         .chain(joinable::all())
         .chain(pipe::all().into_iter().map(Entry::new))
         .chain(broadcast::all().into_iter().map(Entry::new))
+        .chain(listener::all().map(Entry::new))
         .chain(sync::all())
         .collect()
 }

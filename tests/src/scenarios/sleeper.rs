@@ -12,9 +12,14 @@ pub(super) fn is_asleep(process: &Victim) -> bool {
 
 /// The same of any process.
 pub(super) fn is_in_futex(pid: i32) -> bool {
+    is_in_call(pid, libc::SYS_futex)
+}
+
+/// Whether a process is in this system call.
+pub(super) fn is_in_call(pid: i32, wanted: i64) -> bool {
     let text = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     let number = text.split_whitespace().next().and_then(|n| n.parse().ok());
-    number == Some(libc::SYS_futex)
+    number == Some(wanted)
 }
 
 /// Waits until something is so.
