@@ -13,7 +13,8 @@ use ipc_core::{
 };
 use nix::unistd::getppid;
 
-use super::sleeper::{is_in_call, wait_until};
+use super::campaigns::{ALL, holds};
+use super::sleeper::{is_in_call, running, wait_until};
 use super::trial::place;
 use crate::mapping::Shared;
 use crate::step::{Campaign, End, Expectation, Operation, Outcome, Scenario, Victim};
@@ -82,15 +83,9 @@ impl Place {
         }
     }
 
-    fn start<'a>(&self, arm: impl FnOnce() -> Operation<'a>) -> Victim {
-        let mut process = Victim::fork(arm).expect("a process can be made");
-        process.resume().expect("it can be resumed");
-        process
-    }
-
     /// A process that connects until somebody says hello to it.
     fn a_client(&self) -> Victim {
-        self.start(|| {
+        running(|| {
             let options = Client::<Bytes>::options().namespace(&self.namespace);
             Box::new(move || {
                 loop {
@@ -110,7 +105,7 @@ impl Place {
 
     /// A process that says hello to all who connect, until the survivor bids it end: then all others must be at their end.
     fn a_listener(&self) -> Victim {
-        let listener = self.start(|| {
+        let listener = running(|| {
             let listener = self.bind().expect("nobody listens");
             let survivor = getppid().as_raw().unsigned_abs();
             Box::new(move || serve(&listener, survivor))
@@ -258,9 +253,7 @@ impl Scenario for Meeting {
     }
 
     fn campaigns(&self) -> Vec<(Campaign, Expectation)> {
-        [Campaign::Kill, Campaign::Stop, Campaign::Nested]
-            .map(|campaign| (campaign, Expectation::Holds))
-            .to_vec()
+        holds(ALL)
     }
 
     fn fresh(&self) -> Place {

@@ -3,7 +3,21 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::step::Victim;
+use crate::step::{Operation, Victim};
+
+/// A process at work.
+pub(super) fn running<'a>(arm: impl FnOnce() -> Operation<'a>) -> Victim {
+    let mut process = Victim::fork(arm).expect("a process can be made");
+    process.resume().expect("it can be resumed");
+    process
+}
+
+/// A process that has come to sleep.
+pub(super) fn asleep<'a>(arm: impl FnOnce() -> Operation<'a>) -> Victim {
+    let sleeper = running(arm);
+    wait_until(|| is_asleep(&sleeper));
+    sleeper
+}
 
 /// Whether a running process is in a futex call, where it sleeps or is about to.
 pub(super) fn is_asleep(process: &Victim) -> bool {
