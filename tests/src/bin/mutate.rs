@@ -77,7 +77,7 @@ const ORDERED: &str = "channel::ordered::model";
 const SYNC: &str = "sync::model";
 
 /// What the models do not see, and why the ordering is there all the same: file, part of the line, what is weakened.
-const UNSEEN: [(&str, &str, &str); 8] = [
+const UNSEEN: [(&str, &str, &str); 7] = [
     // Between two publishers, of whom one has seen the other's claim before its fence, and somebody who subscribes: a ring of two
     // laps, which takes the models too long.
     (
@@ -121,12 +121,6 @@ const UNSEEN: [(&str, &str, &str); 8] = [
         "slab/peeking.rs",
         "prim::full_fence_after_rmw(); // O3",
         "prim::full_fence_after_rmw();",
-    ),
-    // Between two finishers whose light fences are only the compiler's; in the model these are exchanges of one word, and order them.
-    (
-        "channel/joinable/finish.rs",
-        "prim::full_fence(); // O9",
-        "prim::full_fence();",
     ),
 ];
 
