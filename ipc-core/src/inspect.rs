@@ -106,6 +106,8 @@ pub struct Inspection {
     pub jobs: Option<JobStat>,
     /// In what state it is, in words; empty for a queue, unless that is joinable.
     pub state: String,
+    /// How many permits are to be had now; of a semaphore only.
+    pub permits: Option<u32>,
     /// Who holds it, and who waits for it, as they described themselves, each read at its own instant. Waiters for whom
     /// the object has no room are missing.
     pub visits: Vec<Visit>,
@@ -238,10 +240,12 @@ impl Namespace {
         };
         let looked = primitive!(kind, M => {
             let mechanism = frame::build::<M>(&region, &facts).map_err(|d| d.of(&label))?;
-            (mechanism.describe(), frame::visitors(&*mechanism))
+            let words = (mechanism.describe(), frame::visitors(&*mechanism));
+            (words, mechanism.permits())
         });
+        let permits = looked.as_ref().and_then(|&(_, permits)| permits);
         let (state, visitors) = match looked {
-            Some(looked) => looked,
+            Some((words, _)) => words,
             None if kind == Kind::Queue => {
                 (String::new(), queue_visitors(&label, &region, &facts)?)
             }
@@ -282,6 +286,7 @@ impl Namespace {
             queue,
             jobs,
             state,
+            permits,
             visits: visits(visitors),
             type_name: facts.type_name,
         };

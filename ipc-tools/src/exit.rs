@@ -8,8 +8,8 @@ use std::{
 
 use ipc_core::{
     AcquireTimeoutError, BarrierError, ErrorKind, GetError, GetJobError, GetJobTimeoutError,
-    GetTimeoutError, PutTimeoutError, RecvError, SendTimeoutError, TakeError, TryAcquireError,
-    TryGetError, TryGetJobError, TryPutError,
+    GetTimeoutError, PutTimeoutError, RecvError, TakeError, TryAcquireError, TryGetError,
+    TryGetJobError, TryPutError,
 };
 
 /// What the shell sees in `$?`. A signal adds 128 to its number, as in every shell.
@@ -277,18 +277,6 @@ impl From<TakeError> for Failure {
             TakeError::InUse { .. } => Self::InUse(e.to_string()),
             TakeError::NoSuchEnd { .. } => Self::WrongKind(e.to_string()),
             TakeError::Failed(e) => e.into(),
-            other => Self::Other(other.to_string()),
-        }
-    }
-}
-
-impl<T> From<SendTimeoutError<T>> for Failure {
-    fn from(e: SendTimeoutError<T>) -> Self {
-        match e {
-            SendTimeoutError::Timeout(_) => Self::Timeout("no room came free in the pipe"),
-            SendTimeoutError::BrokenPipe(_) => Self::Closed("nobody receives any more"),
-            SendTimeoutError::InUse { .. } => Self::InUse(e.to_string()),
-            SendTimeoutError::Failed { error, .. } => error.into(),
             other => Self::Other(other.to_string()),
         }
     }

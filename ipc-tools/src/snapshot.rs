@@ -248,12 +248,6 @@ impl From<QueueStat> for Queue {
     }
 }
 
-/// How many permits are to be had, from the state of a semaphore.
-pub(crate) fn permits(state: &str) -> Option<u64> {
-    let (count, rest) = state.split_once(' ')?;
-    rest.ends_with("available").then(|| count.parse().ok())?
-}
-
 /// What a participant's process does now; `None` when its number means nothing here.
 fn process_state(participant: &ipc_core::Participant) -> Option<&'static str> {
     if participant.pid_namespace != proc::pid_namespace()? {
@@ -330,19 +324,5 @@ impl Visit {
             since_seconds: since.map(|ns| human::since(ns).as_secs()),
             since_unix_ns: since,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn permits_are_read_from_a_state() {
-        assert_eq!(permits("2 of 3 available"), Some(2));
-        assert_eq!(permits("0 of 3 available"), Some(0));
-        assert_eq!(permits("17 available"), Some(17));
-        assert_eq!(permits("held"), None);
-        assert_eq!(permits("2 of 3 waiting"), None);
     }
 }

@@ -8,12 +8,14 @@
 //! * [`joinable`]: all of that for joinable queues;
 //! * [`ordered`]: all of that for lifo and priority queues;
 //! * [`broadcast`]: for broadcasts;
+//! * [`live`]: for all of these but plain queues, while a process lies at the speed of memory;
 //! * [`sync`]: for synchronisation objects.
 
 pub mod broadcast;
 pub mod edit;
 pub mod joinable;
 pub mod layout;
+pub mod live;
 pub mod loan;
 pub mod ordered;
 pub mod snapshot;

@@ -4,6 +4,7 @@
 //! * [`mapping`]: shared memory that a trial and its victims see;
 //! * [`naive`], [`naive_lock`], [`owned_cell`]: the controls, structures known to break and known to hold;
 //! * [`corruption`]: queues in memory that lies;
+//! * [`old_kernel`]: processes for which the kernel lacks `futex_waitv`;
 //! * [`puppet`]: processes that do what they are told;
 //! * [`scenarios`]: what `step_kill` runs;
 //! * [`soak`]: processes killed at random for as long as one likes.
@@ -12,6 +13,7 @@ pub mod corruption;
 pub mod mapping;
 pub mod naive;
 pub mod naive_lock;
+pub mod old_kernel;
 pub mod owned_cell;
 pub mod puppet;
 pub mod random;

@@ -32,20 +32,20 @@ impl Mapping {
 
     /// Maps all of a file, read-only, to watch what others do to it. The file must not be empty, nor shrink later.
     pub fn of_file(path: impl AsRef<Path>) -> io::Result<Self> {
-        let file = File::open(path)?;
+        Self::of(&File::open(path)?, ProtFlags::PROT_READ)
+    }
+
+    /// As [`of_file`](Self::of_file), to write to it as well.
+    pub fn of_file_to_write(path: impl AsRef<Path>) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(path)?;
+        Self::of(&file, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+    }
+
+    fn of(file: &File, prot: ProtFlags) -> io::Result<Self> {
         let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let len = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidData)?;
         // SAFETY: without MAP_FIXED the kernel picks unused addresses, so no existing memory is touched.
-        let start = unsafe {
-            mmap(
-                None,
-                len,
-                ProtFlags::PROT_READ,
-                MapFlags::MAP_SHARED,
-                &file,
-                0,
-            )
-        }?;
+        let start = unsafe { mmap(None, len, prot, MapFlags::MAP_SHARED, file, 0) }?;
         Ok(Self {
             start: start.cast(),
             len,

@@ -5,15 +5,18 @@
 //! (what must be true in the end). Then the scenarios: `conservation` (one act in one setting) and their list, `queue`;
 //! `birth` and `visit` (from create to unlink); `slot_reuse` (a sweeper that comes too late).
 //!
-//! Then those of the queues in another order: `ordered`; of the joinable queue: `joinable`; of the pipe: `pipe`; of the broadcast: `broadcast`; and of the synchronisation objects: `sync`, with
-//! `sleeper` (processes asleep).
+//! Then those of the queues in another order: `ordered`; of the joinable queue: `joinable`; of the pipe: `pipe`; of the broadcast: `broadcast`; of the
+//! listener and its clients: `listener`; and of the synchronisation objects: `sync`, with
+//! `sleeper` (processes asleep). `campaigns`: what is done to them.
 
 mod act;
 mod aftermath;
 mod birth;
 mod broadcast;
+mod campaigns;
 mod conservation;
 mod joinable;
+mod listener;
 mod message;
 mod oracle;
 mod ordered;
@@ -57,8 +60,9 @@ pub fn all() -> Vec<Entry> {
         .chain(slot_reuse::newcomers().into_iter().map(Entry::new))
         .chain(ordered::all())
         .chain(joinable::all())
-        .chain(pipe::all().into_iter().map(Entry::new))
-        .chain(broadcast::all().into_iter().map(Entry::new))
+        .chain(pipe::all())
+        .chain(broadcast::all())
+        .chain(listener::all().map(Entry::new))
         .chain(sync::all())
         .collect()
 }

@@ -5,10 +5,15 @@
 //! What a worker did is in its [`journal`], which outlives it. At the end of the round, when nobody is left, the books are
 //! balanced ([`account`]): nothing lost but what a killed consumer had in hand, nothing doubled, nothing torn, and all of
 //! the queue's capacity and memory is back.
+//!
+//! The same for the two ends of a [`pipe`], and for a [`listener`] and its clients.
 
 pub mod account;
+mod crew;
 pub mod journal;
+pub mod listener;
 pub mod message;
+pub mod pipe;
 pub mod round;
 pub mod worker;
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ipc_core::{Bytes, Error, GetTimeoutError, Namespace, ParticipantState, Queue, TryGetError};
 use ipc_tests::corruption::layout::{self, Layout, State};
+use ipc_tests::corruption::live;
 use ipc_tests::corruption::snapshot::{Sample, Snapshot, Structured, snapshots};
 use ipc_tests::corruption::sync;
 use ipc_tests::corruption::trial::Bench;
@@ -155,38 +156,59 @@ fn every_operation_returns_while_somebody_damages_the_queue() {
 #[test]
 fn every_operation_returns_while_somebody_damages_the_synchronisation_object() {
     let (count, first) = count_and_first_seed();
-    let millis = USE_MILLIS * count / TRIALS;
     let directory = TrialDirectory::create().expect("a directory in /dev/shm");
     let bench = Bench::new(directory.path()).expect("a namespace");
     let snapshots = sync::snapshots(bench.namespace()).expect("snapshots");
     for (seed, snapshot) in (first..).zip(&snapshots) {
         let failures = sync::run_live(&bench, snapshot, seed, |kind, name| {
-            let users: Vec<_> = (seed * USERS..(seed + 1) * USERS)
-                .map(|seed| {
-                    let what = format!("{kind} {name} {seed} {millis}");
-                    (seed, user(&bench, &what))
-                })
-                .collect();
-            let ended = users.into_iter().map(|(seed, user)| {
-                let output = user.wait_with_output().expect("its output");
-                let said = String::from_utf8_lossy(&output.stdout);
-                println!("{kind}: {}", said.trim());
-                let progress = directory.path().join(format!("progress-{seed}"));
-                let is_fine = output.status.success() && said.starts_with("ok");
-                (!is_fine).then(|| failure(&output, &progress).1 + &said)
-            });
-            ended.flatten().collect::<Vec<String>>()
+            endured(&bench, &format!("sync endure {kind} {name}"), seed, count)
         });
         let failures = failures.expect("a file");
         assert!(failures.is_empty(), "\n{}", failures.join("\n"));
     }
 }
 
+#[test]
+fn every_operation_on_a_channel_returns_while_somebody_lies_at_the_speed_of_memory() {
+    let (count, first) = count_and_first_seed();
+    let directory = TrialDirectory::create().expect("a directory in /dev/shm");
+    let bench = Bench::new(directory.path()).expect("a namespace");
+    for (seed, kind) in (first..).zip(live::KINDS) {
+        let (failures, lies) = live::run(&bench, kind, seed, |name| {
+            endured(&bench, &format!("endure {kind} {name}"), seed, count)
+        })
+        .expect("a file");
+        println!("{kind}: {lies:?}");
+        assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+        assert!(lies.count > 1000, "{lies:?}");
+    }
+}
+
+/// Has [`USERS`] puppets do as told for as long as so many trials are to take. What went wrong.
+fn endured(bench: &Bench, what: &str, seed: u64, count: u64) -> Vec<String> {
+    let millis = USE_MILLIS * count / TRIALS;
+    let users: Vec<_> = (seed * USERS..(seed + 1) * USERS)
+        .map(|seed| (seed, user(bench, &format!("{what} {seed} {millis}"))))
+        .collect();
+    let ended = users.into_iter().map(|(seed, user)| {
+        let output = user.wait_with_output().expect("its output");
+        let said = String::from_utf8_lossy(&output.stdout);
+        println!("{what}: {}", said.trim());
+        let progress = bench
+            .namespace()
+            .path()
+            .with_file_name(format!("progress-{seed}"));
+        let is_fine = output.status.success() && said.starts_with("ok");
+        (!is_fine).then(|| failure(&output, &progress).1 + &said)
+    });
+    ended.flatten().collect()
+}
+
 /// A process that uses an object for a while.
 fn user(bench: &Bench, what: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_puppet"))
         .arg(bench.namespace().path())
-        .args(["--once", &format!("sync endure {what}")])
+        .args(["--once", what])
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -310,6 +310,26 @@ fn joinable_queues_survive_a_repairer_that_is_killed_too() {
     assert!(lines.iter().all(|line| line.trials > 10), "{lines:?}");
 }
 
+#[test]
+fn listeners_and_clients_survive_a_kill_and_a_stop_at_each_step_of_their_meeting() {
+    if is_at_leisure() {
+        let trials = trials_of("listener/", "kill") + trials_of("listener/", "stop");
+        assert!(trials > 500, "{trials} trials");
+        // And whoever comes next is killed, too.
+        let trials = trials_of("listener/", "nested");
+        assert!(trials > 8_000, "{trials} trials");
+        return;
+    }
+    for (scenario, campaign) in [
+        ("listener/accept", "kill"),
+        ("listener/connect", "kill"),
+        ("listener/bind", "stop"),
+    ] {
+        let trials = trials_of(scenario, campaign);
+        assert!(trials > 40, "{scenario}: {trials} trials");
+    }
+}
+
 fn is_at_leisure() -> bool {
     env::var_os("IPC_STEP_KILL").is_some_and(|value| value == "all")
 }

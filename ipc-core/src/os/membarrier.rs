@@ -50,29 +50,62 @@ mod kernel {
 }
 
 /// What makes the pair work is that one of the two is first and the other comes after it, as for two changes of one word. A
-/// fence in the model would stand in for the other side's, too.
+/// fence in the model would stand in for the other side's, too. Each hasty thread has a word of its own: their light fences order
+/// nothing between them.
 #[cfg(loom)]
 mod model {
-    use loom::sync::atomic::{AtomicU32, Ordering::AcqRel};
+    use std::sync::Mutex;
+
+    use loom::{
+        sync::atomic::{
+            AtomicU32,
+            Ordering::{AcqRel, SeqCst},
+            fence,
+        },
+        thread::{self, ThreadId},
+    };
+
+    /// More hasty threads than a model has.
+    const MOST: usize = 3;
 
     pub(crate) fn register() -> bool {
         true
     }
 
     #[derive(Debug)]
-    pub(crate) struct Meeting(AtomicU32);
+    pub(crate) struct Meeting {
+        words: [AtomicU32; MOST],
+        /// Whose the words are, outside of what loom watches.
+        hasty: Mutex<Vec<ThreadId>>,
+    }
 
     impl Meeting {
         pub(crate) fn new() -> Self {
-            Self(AtomicU32::new(0))
+            Self {
+                words: core::array::from_fn(|_| AtomicU32::new(0)),
+                hasty: Mutex::default(),
+            }
         }
 
         pub(crate) fn light_fence(&self) {
-            self.0.fetch_add(0, AcqRel);
+            self.words[self.index_of_mine()].fetch_add(0, AcqRel);
+        }
+
+        fn index_of_mine(&self) -> usize {
+            let (me, mut hasty) = (thread::current().id(), self.hasty.lock());
+            let hasty = hasty.as_mut().unwrap_or_else(|e| e.get_mut());
+            let known = hasty.iter().position(|&one| one == me);
+            known.unwrap_or_else(|| {
+                hasty.push(me);
+                hasty.len() - 1
+            })
         }
 
         pub(crate) fn heavy_fence(&self) -> bool {
-            self.0.fetch_add(0, AcqRel);
+            for word in &self.words {
+                word.fetch_add(0, AcqRel);
+            }
+            fence(SeqCst); // the kernel fences its caller, too, when it is through with the others
             true
         }
     }

@@ -106,6 +106,10 @@ impl Mechanism for BoundedSemaphoreCore {
             self.frame.seats.all().len()
         )
     }
+
+    fn permits(&self) -> Option<u32> {
+        u32::try_from(self.value()).ok()
+    }
 }
 
 impl Repair for BoundedSemaphoreCore {

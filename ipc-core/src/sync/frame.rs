@@ -217,6 +217,11 @@ pub(crate) trait Mechanism: Repair + Sized + 'static {
 
     /// In a word or two, for people: what state it is in.
     fn describe(&self) -> String;
+
+    /// How many permits are to be had now; `None` if it is nothing that has permits.
+    fn permits(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// Who holds a primitive or waits for it.

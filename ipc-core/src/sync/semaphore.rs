@@ -94,6 +94,10 @@ impl Mechanism for SemaphoreCore {
     fn describe(&self) -> String {
         format!("{} available", self.value())
     }
+
+    fn permits(&self) -> Option<u32> {
+        Some(self.value())
+    }
 }
 
 impl Repair for SemaphoreCore {

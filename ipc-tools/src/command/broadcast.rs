@@ -1,26 +1,24 @@
 //! `ipc pub` and `ipc sub`.
 
-use std::{
-    os::unix::ffi::OsStringExt,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use ipc_core::{
     Broadcast, Bytes, PublishTimeoutError, SubscribeError, Subscriber, SubscriberError,
     SubscriberTimeoutError, TrySubscriberError,
 };
 
-use super::set;
+use super::{
+    flow::{Entry, Exit, Sink, Source, Unsent},
+    set,
+};
 use crate::{
     args::{
         Place,
         broadcast::{Pub, Shape, Sub},
-        values::{Format, Patience},
     },
     exit::{Failure, Outcome, say},
-    inlet::Inlet,
     outlet::Outlet,
-    signals::{SLICE, Signals},
+    signals::Signals,
 };
 
 /// Messages that are kept where nobody says how many.
@@ -57,19 +55,13 @@ pub(crate) fn publish(place: &Place, args: Pub) -> Outcome {
     let signals = Signals::watch()?;
     let broadcast = open(place, &args.name, args.shape)?;
     let mut entry = Entry {
-        broadcast: &broadcast,
+        sink: &broadcast,
         signals: &signals,
         patience: args.wait.patience(),
-        published: 0,
+        sent: 0,
     };
-    let format = args.look.format();
-    let outcome = if args.messages.is_empty() {
-        entry.publish_stdin(format)
-    } else {
-        let mut messages = args.messages.into_iter();
-        messages.try_for_each(|message| entry.publish_record(format, message.into_vec()))
-    };
-    let published = entry.published;
+    let outcome = entry.send_all(args.look.format(), args.messages);
+    let published = entry.sent;
     outcome.map_err(|failure| failure.after(format!("{published} message(s) were published")))?;
     if args.close {
         broadcast.close();
@@ -77,51 +69,26 @@ pub(crate) fn publish(place: &Place, args: Pub) -> Outcome {
     Ok(())
 }
 
-/// The way into a broadcast.
-struct Entry<'a> {
-    broadcast: &'a Broadcast<Bytes>,
-    signals: &'a Signals,
-    patience: Patience,
-    published: u64,
-}
+impl Sink for &Broadcast<Bytes> {
+    const FULL: &'static str = "a subscriber is too far behind";
+    const TAKES: [&'static str; 2] = ["the broadcast", "memory"];
 
-impl Entry<'_> {
-    fn publish_stdin(&mut self, format: Format) -> Outcome {
-        let most_bytes = self.broadcast.max_message_bytes();
-        let stdin = Inlet {
-            signals: self.signals,
-            format,
-            most_bytes,
-        };
-        stdin.records(
-            |record| self.publish_record(format, record),
-            || {
-                Failure::Other(format!(
-                    "a message of the input is longer than the {most_bytes} bytes that the broadcast takes; create it with more memory"
-                ))
-            },
-        )
+    fn most_bytes(&self) -> usize {
+        self.max_message_bytes()
     }
 
-    fn publish_record(&mut self, format: Format, record: Vec<u8>) -> Outcome {
-        let mut message = Bytes(format.decode(record, self.published + 1)?);
-        let start = Instant::now();
-        loop {
-            self.signals.check()?;
-            let left = self.patience.left(start);
-            match self.broadcast.publish_timeout(message, left.min(SLICE)) {
-                Ok(()) => break,
-                Err(PublishTimeoutError::Timeout(unsent)) if left > Duration::ZERO => {
-                    message = unsent;
-                }
-                Err(PublishTimeoutError::Timeout(_)) if self.patience == Patience::None => {
-                    return Err(Failure::WouldBlock("a subscriber is too far behind"));
-                }
-                Err(e) => return Err(e.into()),
+    fn put(&mut self, message: Bytes, timeout: Duration) -> Result<(), Unsent> {
+        self.publish_timeout(message, timeout).map_err(|e| match e {
+            PublishTimeoutError::Timeout(message) => {
+                let late = "a subscriber stayed too far behind, and no room came free";
+                Unsent::NoRoom(message, Failure::Timeout(late))
             }
-        }
-        self.published += 1;
-        Ok(())
+            PublishTimeoutError::Closed(_) => {
+                Unsent::Failed(Failure::Closed("the broadcast is closed"))
+            }
+            PublishTimeoutError::Failed { error, .. } => Unsent::Failed(error.into()),
+            other => Unsent::Failed(Failure::Other(other.to_string())),
+        })
     }
 }
 
@@ -133,13 +100,13 @@ pub(crate) fn subscribe(place: &Place, args: &Sub) -> Outcome {
     } else {
         broadcast.subscribe()?
     };
-    let mut source = Source {
-        subscriber,
+    let mut exit = Exit {
+        source: subscriber,
         signals: &signals,
         patience: args.wait.patience(),
     };
     let mut outlet = Outlet::new(args.look.format(), &signals)?;
-    match pump(&mut source, &mut outlet, args.count) {
+    match exit.pump(&mut outlet, args.count) {
         Ok(()) => Ok(()),
         Err(Failure::Closed(_)) if args.count.is_none() => Ok(()),
         Err(failure) => Err(match outlet.undelivered().len() {
@@ -149,80 +116,35 @@ pub(crate) fn subscribe(place: &Place, args: &Sub) -> Outcome {
     }
 }
 
-/// Moves `most` messages, or else all until the broadcast is closed, which is the failure Closed.
-fn pump(source: &mut Source<'_>, outlet: &mut Outlet<'_>, most: Option<u64>) -> Outcome {
-    while most.is_none_or(|most| outlet.messages() < most) {
-        outlet.await_reader(false)?;
-        let left = most.map_or(usize::MAX, |most| {
-            usize::try_from(most - outlet.messages()).unwrap_or(usize::MAX)
-        });
-        match source.take(outlet, outlet.appetite().min(left)) {
-            Ok(messages) => outlet.deliver(messages)?,
-            Err(closed @ Failure::Closed(_)) => {
-                outlet.await_reader(true)?;
-                return Err(closed);
-            }
-            Err(failure) => return Err(failure),
-        }
-    }
-    outlet.settle()
+fn tell_of(missed: u64) {
+    say(format_args!("{missed} message(s) were missed"));
 }
 
-/// The way out of a broadcast.
-struct Source<'a> {
-    subscriber: Subscriber<Bytes>,
-    signals: &'a Signals,
-    patience: Patience,
-}
+impl Source for Subscriber<Bytes> {
+    const EMPTY: &'static str = "nothing new was published";
 
-impl Source<'_> {
-    /// Takes 1 to `most` messages; waits for the first.
-    fn take(&mut self, outlet: &Outlet<'_>, most: usize) -> Outcome<Vec<Bytes>> {
-        let start = Instant::now();
-        let mut messages = Vec::new();
-        while messages.is_empty() {
-            self.signals.check()?;
-            outlet.check()?;
-            let left = self.patience.left(start);
-            match self.subscriber.recv_timeout(left.min(SLICE)) {
-                Ok(message) => messages.push(message),
+    fn next(&mut self, timeout: Duration) -> Outcome<Option<Bytes>> {
+        loop {
+            return match self.recv_timeout(timeout) {
+                Ok(message) => Ok(Some(message)),
                 Err(SubscriberTimeoutError::Failed(SubscriberError::Lagged(missed))) => {
-                    say(format_args!("{missed} message(s) were missed"));
+                    tell_of(missed);
+                    continue;
                 }
-                Err(SubscriberTimeoutError::Timeout) if left > Duration::ZERO => {}
-                Err(SubscriberTimeoutError::Timeout) if self.patience == Patience::None => {
-                    return Err(Failure::WouldBlock("nothing new was published"));
-                }
-                Err(SubscriberTimeoutError::Timeout) => {
-                    return Err(Failure::Timeout("no message came"));
-                }
-                Err(SubscriberTimeoutError::Failed(e)) => return Err(e.into()),
-                Err(other) => return Err(Failure::Other(other.to_string())),
-            }
+                Err(SubscriberTimeoutError::Timeout) => Ok(None),
+                Err(SubscriberTimeoutError::Failed(e)) => Err(e.into()),
+                Err(other) => Err(Failure::Other(other.to_string())),
+            };
         }
-        while messages.len() < most {
-            match self.subscriber.try_recv() {
-                Ok(message) => messages.push(message),
-                Err(TrySubscriberError::Failed(SubscriberError::Lagged(missed))) => {
-                    say(format_args!("{missed} message(s) were missed"));
-                }
-                // Whatever it is, the next call finds it again, when these are written.
-                Err(TrySubscriberError::Empty | _) => break,
-            }
-        }
-        Ok(messages)
     }
-}
 
-impl<T> From<PublishTimeoutError<T>> for Failure {
-    fn from(e: PublishTimeoutError<T>) -> Self {
-        match e {
-            PublishTimeoutError::Timeout(_) => {
-                Self::Timeout("a subscriber stayed too far behind, and no room came free")
+    fn ready(&mut self) -> Option<Bytes> {
+        loop {
+            match self.try_recv() {
+                Ok(message) => return Some(message),
+                Err(TrySubscriberError::Failed(SubscriberError::Lagged(missed))) => tell_of(missed),
+                Err(_) => return None,
             }
-            PublishTimeoutError::Closed(_) => Self::Closed("the broadcast is closed"),
-            PublishTimeoutError::Failed { error, .. } => error.into(),
-            other => Self::Other(other.to_string()),
         }
     }
 }

@@ -23,6 +23,7 @@ mod completions;
 mod create;
 mod demo;
 mod doctor;
+mod flow;
 mod get;
 mod jobs;
 mod ls;

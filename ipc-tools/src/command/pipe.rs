@@ -2,17 +2,19 @@
 
 use std::{
     io::{self, Write},
-    os::unix::ffi::OsStringExt,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ipc_core::{
     Bytes, Connection, Pipe, PipeOptions, Receiver, RecvError, RecvTimeoutError, SendTimeoutError,
-    Sender, TakeError, TryRecvError,
+    Sender, TakeError,
 };
 
-use super::set;
+use super::{
+    flow::{Entry, Exit, Sink, Source, Unsent},
+    set,
+};
 use crate::{
     args::{
         Place,
@@ -54,82 +56,48 @@ fn send(place: &Place, args: Send) -> Outcome {
     let signals = Signals::watch()?;
     let pipe = options(place, false)?.open_or_create(&args.name)?;
     let mut entry = Entry {
-        sender: pipe.sender()?,
+        sink: pipe.sender()?,
         signals: &signals,
         patience: args.wait.patience(),
         sent: 0,
     };
-    let format = args.look.format();
-    let outcome = if args.messages.is_empty() {
-        entry.send_stdin(format)
-    } else {
-        let mut messages = args.messages.into_iter();
-        messages.try_for_each(|message| entry.send_record(format, message.into_vec()))
-    };
+    let outcome = entry.send_all(args.look.format(), args.messages);
     outcome.map_err(|failure| failure.after(format!("{} message(s) were sent", entry.sent)))
 }
 
-/// The way into a pipe.
-struct Entry<'a> {
-    sender: Sender<Bytes>,
-    signals: &'a Signals,
-    patience: Patience,
-    /// Messages that are in the pipe, or beyond.
-    sent: u64,
-}
+impl Sink for Sender<Bytes> {
+    const FULL: &'static str = "the pipe is full";
+    const TAKES: [&'static str; 2] = ["the pipe", "capacity"];
 
-impl Entry<'_> {
-    fn send_stdin(&mut self, format: Format) -> Outcome {
-        let most_bytes = self.sender.max_message_bytes();
-        let stdin = Inlet {
-            signals: self.signals,
-            format,
-            most_bytes,
-        };
-        stdin.records(
-            |record| self.send_record(format, record),
-            || {
-                Failure::Other(format!(
-                    "a message of the input is longer than the {most_bytes} bytes that the pipe takes; create it with more capacity"
-                ))
-            },
-        )
+    fn most_bytes(&self) -> usize {
+        self.max_message_bytes()
     }
 
-    fn send_record(&mut self, format: Format, record: Vec<u8>) -> Outcome {
-        let message = format.decode(record, self.sent + 1)?;
-        self.send_bytes(message)?;
-        self.sent += 1;
-        Ok(())
-    }
-
-    fn send_bytes(&mut self, message: Vec<u8>) -> Outcome {
-        let (start, mut message) = (Instant::now(), Bytes(message));
-        loop {
-            self.signals.check()?;
-            let left = self.patience.left(start);
-            match self.sender.send_timeout(message, left.min(SLICE)) {
-                Ok(()) => return Ok(()),
-                Err(SendTimeoutError::Timeout(unsent)) if left > Duration::ZERO => message = unsent,
-                Err(SendTimeoutError::Timeout(_)) if self.patience == Patience::None => {
-                    return Err(Failure::WouldBlock("the pipe is full"));
-                }
-                Err(e) => return Err(e.into()),
+    fn put(&mut self, message: Bytes, timeout: Duration) -> Result<(), Unsent> {
+        self.send_timeout(message, timeout).map_err(|e| match e {
+            SendTimeoutError::Timeout(message) => {
+                Unsent::NoRoom(message, Failure::Timeout("no room came free in the pipe"))
             }
-        }
+            SendTimeoutError::BrokenPipe(_) => {
+                Unsent::Failed(Failure::Closed("nobody receives any more"))
+            }
+            SendTimeoutError::InUse { .. } => Unsent::Failed(Failure::InUse(e.to_string())),
+            SendTimeoutError::Failed { error, .. } => Unsent::Failed(error.into()),
+            other => Unsent::Failed(Failure::Other(other.to_string())),
+        })
     }
 }
 
 fn recv(place: &Place, args: &Recv) -> Outcome {
     let signals = Signals::watch()?;
     let pipe = options(place, false)?.open_or_create(&args.name)?;
-    let mut source = Source {
-        receiver: pipe.receiver()?,
+    let mut exit = Exit {
+        source: pipe.receiver()?,
         signals: &signals,
         patience: args.wait.patience(),
     };
     let mut outlet = Outlet::new(args.look.format(), &signals)?;
-    match pump(&mut source, &mut outlet, args.count) {
+    match exit.pump(&mut outlet, args.count) {
         Ok(()) => Ok(()),
         Err(Failure::Closed(_)) if args.count.is_none() => {
             if args.keep {
@@ -147,62 +115,20 @@ fn recv(place: &Place, args: &Recv) -> Outcome {
     }
 }
 
-/// Moves `most` messages, or else all until nobody sends any more, which is the failure Closed.
-fn pump(source: &mut Source<'_>, outlet: &mut Outlet<'_>, most: Option<u64>) -> Outcome {
-    while most.is_none_or(|most| outlet.messages() < most) {
-        outlet.await_reader(false)?;
-        let left = most.map_or(usize::MAX, |most| {
-            usize::try_from(most - outlet.messages()).unwrap_or(usize::MAX)
-        });
-        match source.take(outlet, outlet.appetite().min(left)) {
-            Ok(messages) => outlet.deliver(messages)?,
-            Err(closed @ Failure::Closed(_)) => {
-                outlet.await_reader(true)?;
-                return Err(closed);
-            }
-            Err(failure) => return Err(failure),
+impl Source for Receiver<Bytes> {
+    const EMPTY: &'static str = "the pipe is empty";
+
+    fn next(&mut self, timeout: Duration) -> Outcome<Option<Bytes>> {
+        match self.recv_timeout(timeout) {
+            Ok(message) => Ok(Some(message)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Failed(e)) => Err(e.into()),
+            Err(other) => Err(Failure::Other(other.to_string())),
         }
     }
-    outlet.settle()
-}
 
-/// The way out of a pipe.
-struct Source<'a> {
-    receiver: Receiver<Bytes>,
-    signals: &'a Signals,
-    patience: Patience,
-}
-
-impl Source<'_> {
-    /// Takes 1 to `most` messages; waits for the first.
-    fn take(&mut self, outlet: &Outlet<'_>, most: usize) -> Outcome<Vec<Bytes>> {
-        let start = Instant::now();
-        let mut messages = Vec::new();
-        while messages.is_empty() {
-            self.signals.check()?;
-            outlet.check()?;
-            let left = self.patience.left(start);
-            match self.receiver.recv_timeout(left.min(SLICE)) {
-                Ok(message) => messages.push(message),
-                Err(RecvTimeoutError::Timeout) if left > Duration::ZERO => {}
-                Err(RecvTimeoutError::Timeout) if self.patience == Patience::None => {
-                    return Err(Failure::WouldBlock("the pipe is empty"));
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(Failure::Timeout("no message came"));
-                }
-                Err(RecvTimeoutError::Failed(e)) => return Err(e.into()),
-                Err(other) => return Err(Failure::Other(other.to_string())),
-            }
-        }
-        while messages.len() < most {
-            match self.receiver.try_recv() {
-                Ok(message) => messages.push(message),
-                // Whatever it is, the next call finds it again, when these are written.
-                Err(TryRecvError::Empty | _) => break,
-            }
-        }
-        Ok(messages)
+    fn ready(&mut self) -> Option<Bytes> {
+        self.try_recv().ok()
     }
 }
 
@@ -236,7 +162,7 @@ fn cat(place: &Place, args: &Cat) -> Outcome {
 fn send_all(sender: Sender<Bytes>, signals: &Signals) -> Outcome {
     let most_bytes = sender.max_message_bytes();
     let mut entry = Entry {
-        sender,
+        sink: sender,
         signals,
         patience: Patience::Endless,
         sent: 0,

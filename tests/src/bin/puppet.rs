@@ -14,7 +14,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipc_core::{Bytes, Namespace, Queue};
-use ipc_tests::puppet::{broadcast, joinable, listener, loan, ordered, pipe, sync, wait_set};
+use ipc_tests::corruption::live;
+use ipc_tests::puppet::{
+    broadcast, frames, joinable, listener, loan, ordered, pipe, sync, wait_set,
+};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -139,7 +142,12 @@ impl Puppet {
             ("pipe", _) => return pipe::obey(&self.namespace, rest),
             ("listener", _) => return listener::obey(&self.namespace, rest),
             ("broadcast", _) => return broadcast::obey(&self.namespace, rest),
+            ("frames", _) => return frames::obey(&self.namespace, rest),
             ("wait", _) => return wait_set::obey(&self.namespace, rest),
+            ("endure", [kind, name, seed, millis]) => {
+                let duration = Duration::from_millis(millis.parse()?);
+                return live::endure(&self.namespace, kind, name, seed.parse()?, duration);
+            }
             // ---- what to do with this process
             ("at", [time, ..]) => {
                 let time: u128 = time.parse()?;

@@ -1,18 +1,23 @@
-//! Kills processes at random while they use a queue, for as long as one likes.
+//! Kills processes at random while they use a queue, a pipe, or a listener and its clients, for as long as one likes.
 //!
-//! `soak --seconds 3600` prints one line of figures now and then and at the end; it ends with status 1 when something was
+//! `soak --seconds 3600`, `soak pipe --seconds 3600` and `soak listener --seconds 3600` print one line of figures now and then and at the end; they end with status 1 when something was
 //! lost, doubled, torn, leaked or stuck.
 
 use std::env;
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use ipc_tests::soak::{Plan, soak, worker};
+use ipc_tests::soak::worker::Subject;
+use ipc_tests::soak::{Plan, listener, pipe, soak, worker};
 
-/// Kill processes at random while they use a queue, and balance the books.
+/// Kill processes at random while they use an object, and balance the books.
 #[derive(Debug, Parser)]
 struct Args {
+    /// What is soaked: a queue; the two ends of a pipe; a listener and as many clients as producers.
+    #[arg(value_enum, default_value = "queue")]
+    subject: Subject,
     /// How long.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -76,14 +81,12 @@ fn supervise(args: &Args) -> ExitCode {
         kill_every: Duration::from_micros(args.kill_every),
     };
     println!("seed={}", plan.seed);
-    let mut rounds = 0;
-    let report = |figures: &_| {
-        rounds += 1;
-        if rounds % 10 == 0 {
-            println!("{figures}");
-        }
+    let ended = match args.subject {
+        Subject::Queue => soak(&plan, reporter()).map(|figures| figures.to_string()),
+        Subject::Pipe => pipe::soak(&plan, reporter()).map(|figures| figures.to_string()),
+        Subject::Listener => listener::soak(&plan, reporter()).map(|figures| figures.to_string()),
     };
-    match soak(&plan, report) {
+    match ended {
         Ok(figures) => {
             println!("{figures}");
             ExitCode::SUCCESS
@@ -91,6 +94,17 @@ fn supervise(args: &Args) -> ExitCode {
         Err(e) => {
             eprintln!("{e}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the figures of each tenth round.
+fn reporter<F: Display>() -> impl FnMut(&F) {
+    let mut rounds = 0;
+    move |figures| {
+        rounds += 1;
+        if rounds % 10 == 0 {
+            println!("{figures}");
         }
     }
 }

@@ -5,11 +5,11 @@
 use std::fs;
 use std::io::Read;
 
-use ipc_core::{Broadcast, Bytes, Namespace, Subscriber, WaitStrategy};
+use ipc_core::{Broadcast, Bytes, Namespace, Subscriber};
 
 use super::edit::{Edit, value};
 use super::layout::{IDENTITY, SLOT, SLOTS, word};
-use super::trial::{Bench, Outcome, TIMEOUT};
+use super::trial::{Bench, Disturb, Outcome, TIMEOUT, strategy};
 use crate::random::Random;
 
 const PARTICIPANTS: u32 = 4;
@@ -35,8 +35,8 @@ const LONG: usize = 1500;
 /// The file of a broadcast, with somebody in it who is dead in a copy.
 #[derive(Debug, Clone)]
 pub struct BroadcastSnapshot {
-    is_lossless: bool,
-    bytes: Vec<u8>,
+    pub(super) is_lossless: bool,
+    pub(super) bytes: Vec<u8>,
 }
 
 fn message(random: &mut Random) -> Bytes {
@@ -126,7 +126,7 @@ fn lie_about_loan(random: &mut Random, file: &[u8]) -> Edit {
 }
 
 /// What a liar would write: mostly over the cells and the cursors.
-fn lie(random: &mut Random, file: &[u8]) -> Edit {
+pub(super) fn lie(random: &mut Random, file: &[u8]) -> Edit {
     if random.one_in(4) {
         return lie_about_loan(random, file);
     }
@@ -179,30 +179,44 @@ pub fn run(bench: &mut Bench, snapshots: &[BroadcastSnapshot], seed: u64) -> Out
     if random.one_in(4) {
         bench.step(seed, "namespace sweep", || namespace.sweep(&name));
     }
-    let strategies = [
-        WaitStrategy::Adaptive,
-        WaitStrategy::Sleep,
-        WaitStrategy::Spin,
-    ];
+    let rounds = 6 + random.below(14);
+    let mut disturb = |random: &mut Random| {
+        if random.one_in(3) || !lies_before {
+            victim.lie(&lie(random, &snapshot.bytes), bytes.len());
+        }
+    };
+    operate(bench, seed, &mut random, &name, rounds, &mut disturb);
+    debug_assert!(snapshot.is_lossless || snapshot.bytes.len() > CELLS);
+    Ok(())
+}
+
+/// Opens the broadcast and runs so many operations, between which somebody lies.
+pub(super) fn operate(
+    bench: &mut Bench,
+    seed: u64,
+    random: &mut Random,
+    name: &str,
+    rounds: u64,
+    disturb: Disturb<'_>,
+) {
+    let namespace = bench.namespace().clone();
     let options = Broadcast::<Bytes>::options(1)
-        .wait(random.pick(&strategies))
+        .wait(strategy(random))
         .namespace(&namespace);
-    let Some(opened) = bench.step(seed, "open", || options.open(&name)) else {
-        return Ok(());
+    let Some(opened) = bench.step(seed, "open", || options.open(name)) else {
+        return;
     };
     let mut subscriber: Option<Subscriber<Bytes>> = None;
-    for _ in 0..6 + random.below(14) {
-        if random.one_in(3) || !lies_before {
-            victim.lie(&lie(&mut random, &snapshot.bytes), bytes.len());
-        }
-        let message = message(&mut random);
+    for _ in 0..rounds {
+        disturb(random);
+        let message = message(random);
         match (random.below(16), subscriber.as_mut()) {
             (0..=2, _) => drop(bench.step(seed, "try_publish", || opened.try_publish(message))),
             (3, _) => drop(bench.step(seed, "publish_timeout", || {
                 opened.publish_timeout(message, TIMEOUT)
             })),
             (4, _) => drop(bench.step(seed, "sweep", || opened.sweep())),
-            (5, _) => drop(bench.step(seed, "inspect", || namespace.inspect(&name))),
+            (5, _) => drop(bench.step(seed, "inspect", || namespace.inspect(name))),
             (6, _) => drop(bench.step(seed, "look", || {
                 Ok::<_, ()>((opened.len(), opened.subscribers(), opened.is_closed()))
             })),
@@ -212,7 +226,7 @@ pub fn run(bench: &mut Bench, snapshots: &[BroadcastSnapshot], seed: u64) -> Out
             })),
             (8, Some(one)) => drop(bench.step(seed, "recv_timeout", || one.recv_timeout(TIMEOUT))),
             (9..=11, Some(one)) => drop(bench.step(seed, "try_recv", || one.try_recv())),
-            (12 | 13, _) => loan(bench, seed, &opened, &mut random),
+            (12 | 13, _) => loan(bench, seed, &opened, random),
             (_, Some(one)) => recv_ref(bench, seed, one),
             // From the oldest on only where nobody can keep it waiting: before the first lie.
             (_, None) => subscriber = bench.step(seed, "subscribe", || opened.subscribe()),
@@ -229,8 +243,6 @@ pub fn run(bench: &mut Bench, snapshots: &[BroadcastSnapshot], seed: u64) -> Out
         drop(opened);
         Ok::<_, ()>(())
     });
-    debug_assert!(snapshot.is_lossless || snapshot.bytes.len() > CELLS);
-    Ok(())
 }
 
 /// Lends memory and publishes it, or gives it back.

@@ -5,11 +5,11 @@
 use std::fs;
 use std::time::Duration;
 
-use ipc_core::{Bytes, JoinableQueue, Namespace, WaitStrategy};
+use ipc_core::{Bytes, JoinableQueue, Namespace};
 
 use super::edit::{Edit, value};
 use super::layout::{IDENTITY, Layout, meta, word};
-use super::trial::{Bench, Outcome, TIMEOUT};
+use super::trial::{Bench, Disturb, Outcome, TIMEOUT, strategy};
 use crate::random::Random;
 
 const PARTICIPANTS: u32 = 4;
@@ -26,7 +26,7 @@ type Jobs = JoinableQueue<Bytes>;
 /// The file of a queue, with somebody in it who is dead in a copy.
 #[derive(Debug, Clone)]
 pub struct JoinableSnapshot {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 fn job(random: &mut Random) -> Bytes {
@@ -84,7 +84,7 @@ pub fn snapshots(namespace: &Namespace) -> Outcome<Vec<JoinableSnapshot>> {
 }
 
 /// What a liar would write: mostly over the records, and the cells.
-fn lie(random: &mut Random, file: &[u8]) -> Edit {
+pub(super) fn lie(random: &mut Random, file: &[u8]) -> Edit {
     let layout = Layout::of(file);
     let desk = records(file) - 128;
     let record = desk + 128 + RECORD * random.index(LEASES);
@@ -138,21 +138,35 @@ pub fn run(bench: &mut Bench, snapshots: &[JoinableSnapshot], seed: u64) -> Outc
     if random.one_in(4) {
         bench.step(seed, "namespace sweep", || namespace.sweep(&name));
     }
-    let strategy = random.pick(&[
-        WaitStrategy::Adaptive,
-        WaitStrategy::Sleep,
-        WaitStrategy::Spin,
-    ]);
-    let options = Jobs::options(1).wait(strategy).namespace(&namespace);
-    let Some(queue) = bench.step(seed, "open", || options.open(&name)) else {
-        return Ok(());
+    let rounds = 8 + random.below(16);
+    let mut disturb = |random: &mut Random| {
+        if random.one_in(3) || !lies_before {
+            victim.lie(&lie(random, &snapshot.bytes), bytes.len());
+        }
+    };
+    operate(bench, seed, &mut random, &name, rounds, &mut disturb);
+    Ok(())
+}
+
+/// Opens the queue and runs so many operations, between which somebody lies.
+pub(super) fn operate(
+    bench: &mut Bench,
+    seed: u64,
+    random: &mut Random,
+    name: &str,
+    rounds: u64,
+    disturb: Disturb<'_>,
+) {
+    let options = Jobs::options(1)
+        .wait(strategy(random))
+        .namespace(bench.namespace());
+    let Some(queue) = bench.step(seed, "open", || options.open(name)) else {
+        return;
     };
     let mut held = Vec::new();
-    for _ in 0..8 + random.below(16) {
-        if random.one_in(3) || !lies_before {
-            victim.lie(&lie(&mut random, &snapshot.bytes), bytes.len());
-        }
-        operate(bench, seed, &mut random, &queue, &mut held);
+    for _ in 0..rounds {
+        disturb(random);
+        step(bench, seed, random, &queue, &mut held);
     }
     bench.step(seed, "drop jobs", || {
         drop(held);
@@ -162,11 +176,10 @@ pub fn run(bench: &mut Bench, snapshots: &[JoinableSnapshot], seed: u64) -> Outc
         drop(queue);
         Ok::<_, ()>(())
     });
-    Ok(())
 }
 
 /// One operation, on the queue or on a job that is held.
-fn operate<'q>(
+fn step<'q>(
     bench: &mut Bench,
     seed: u64,
     random: &mut Random,

@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 
-use ipc_core::{Bytes, Pipe, Queue, Receiver, Sender};
+use ipc_core::{Bytes, Pipe, Queue, Receiver, Sender, wait};
 
 use super::edit::{Edit, edit, value};
 use super::layout::{Layout, SLOT, SLOTS, link, meta, set_word, word};
-use super::trial::{Bench, Outcome, TIMEOUT, Victim};
+use super::trial::{Bench, Disturb, Outcome, TIMEOUT, Victim, strategy};
 use crate::random::Random;
 
 const CAPACITY: usize = 4;
@@ -27,7 +27,7 @@ const PADDED: u64 = 1 << 63;
 /// A queue's file, and where its blocks for loans are.
 #[derive(Debug)]
 pub struct Sample {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     layout: Layout,
     meta: usize,
     links: usize,
@@ -87,7 +87,7 @@ pub fn samples(bench: &Bench) -> Outcome<Vec<Sample>> {
 
 impl Sample {
     /// A lie, mostly about the blocks.
-    fn lie(&self, random: &mut Random) -> Edit {
+    pub(super) fn lie(&self, random: &mut Random) -> Edit {
         let this = random.index(LOANS);
         let cell = random.index(CAPACITY);
         let owner = random.pick(&[0, 1, 2, 3, 0x3fff]);
@@ -134,15 +134,32 @@ fn on_queue(bench: &mut Bench, samples: &[Sample], seed: u64, random: &mut Rando
     }
     let name = format!("loans-{seed}");
     let victim = bench.file(&name, &bytes)?;
-    let options = Queue::<Bytes>::options(1).namespace(bench.namespace());
-    let Some(queue) = bench.step(seed, "open", || options.open(&name)) else {
-        return Ok(());
-    };
-    let (mut loans, mut refs) = (Vec::new(), Vec::new());
-    for _ in 0..10 + random.below(20) {
+    let rounds = 10 + random.below(20);
+    let mut disturb = |random: &mut Random| {
         if random.one_in(3) {
             victim.lie(&sample.lie(random), bytes.len());
         }
+    };
+    operate_queue(bench, seed, random, &name, rounds, &mut disturb);
+    Ok(())
+}
+
+/// Opens the queue and runs so many operations, between which somebody lies.
+pub(super) fn operate_queue(
+    bench: &mut Bench,
+    seed: u64,
+    random: &mut Random,
+    name: &str,
+    rounds: u64,
+    disturb: Disturb<'_>,
+) {
+    let options = Queue::<Bytes>::options(1).namespace(bench.namespace());
+    let Some(queue) = bench.step(seed, "open", || options.open(name)) else {
+        return;
+    };
+    let (mut loans, mut refs) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        disturb(random);
         let len = random.index(BLOCK + 2);
         match random.below(10) {
             0..=2 => loans.extend(bench.step(seed, "try_loan", || queue.try_loan(len))),
@@ -160,14 +177,13 @@ fn on_queue(bench: &mut Bench, samples: &[Sample], seed: u64, random: &mut Rando
                     bench.step(seed, "done", || message.done());
                 }
             }
-            _ => more_on_queue(bench, seed, &queue, random, &name),
+            _ => more_on_queue(bench, seed, &queue, random, name),
         }
     }
     bench.step(seed, "drop", || {
         drop((loans, refs));
         Ok::<_, ()>(())
     });
-    Ok(())
 }
 
 fn more_on_queue(
@@ -191,12 +207,7 @@ fn more_on_queue(
 
 fn on_pipe(bench: &mut Bench, seed: u64, random: &mut Random) -> Outcome {
     let name = format!("pipe-{seed}");
-    let pipe = Pipe::<Bytes>::options()
-        .one_way()
-        .capacity(RING)
-        .participants(PARTICIPANTS as u32)
-        .namespace(bench.namespace())
-        .create(&name)?;
+    let pipe = create_pipe(bench, &name)?;
     let (mut sender, mut receiver) = (pipe.sender()?, pipe.receiver()?);
     let victim = bench.known(&name)?;
     for _ in 0..10 + random.below(30) {
@@ -213,6 +224,72 @@ fn on_pipe(bench: &mut Bench, seed: u64, random: &mut Random) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn create_pipe(bench: &Bench, name: &str) -> ipc_core::Result<Pipe<Bytes>> {
+    let options = Pipe::<Bytes>::options()
+        .one_way()
+        .capacity(RING)
+        .participants(PARTICIPANTS as u32);
+    options.namespace(bench.namespace()).create(name)
+}
+
+/// The file of a pipe with some messages.
+pub(super) fn pipe_file(bench: &Bench) -> Outcome<Vec<u8>> {
+    let pipe = create_pipe(bench, "sample")?;
+    let mut sender = pipe.sender()?;
+    for len in [8, 60, 3] {
+        sender.try_send(Bytes(vec![7; len]))?;
+    }
+    let bytes = fs::read(bench.namespace().path().join("sample"))?;
+    pipe.unlink()?;
+    Ok(bytes)
+}
+
+/// Opens the pipe, takes an end or both if they are to be had, and runs so many operations, between which somebody lies.
+pub(super) fn operate_pipe(
+    bench: &mut Bench,
+    seed: u64,
+    random: &mut Random,
+    name: &str,
+    rounds: u64,
+    disturb: Disturb<'_>,
+) {
+    let namespace = bench.namespace().clone();
+    let options = Pipe::<Bytes>::options()
+        .wait(strategy(random))
+        .namespace(&namespace);
+    let Some(pipe) = bench.step(seed, "open", || options.open(name)) else {
+        return;
+    };
+    let which = random.below(4);
+    let mut sender = match which {
+        0 => None,
+        _ => bench.step(seed, "sender", || pipe.sender()),
+    };
+    let mut receiver = match which {
+        1 => None,
+        _ => bench.step(seed, "receiver", || pipe.receiver()),
+    };
+    for _ in 0..rounds {
+        disturb(random);
+        match (random.below(8), sender.as_mut(), receiver.as_mut()) {
+            (0..=2, Some(sender), _) => send(bench, seed, sender, random),
+            (3, Some(sender), _) => drop(bench.step(seed, "send_timeout", || {
+                sender.send_timeout(Bytes(vec![1; 90]), TIMEOUT)
+            })),
+            (4 | 5, _, Some(receiver)) => receive(bench, seed, receiver, random),
+            (6, _, Some(receiver)) => {
+                drop(bench.step(seed, "recv_timeout", || receiver.recv_timeout(TIMEOUT)))
+            }
+            (7, Some(sender), _) => drop(bench.step(seed, "wait", || wait(&[sender], TIMEOUT))),
+            _ => drop(bench.step(seed, "inspect", || namespace.inspect(name))),
+        }
+    }
+    bench.step(seed, "drop", || {
+        drop((sender, receiver, pipe));
+        Ok::<_, ()>(())
+    });
 }
 
 fn send(bench: &mut Bench, seed: u64, sender: &mut Sender<Bytes>, random: &mut Random) {
@@ -237,7 +314,7 @@ fn receive(bench: &mut Bench, seed: u64, receiver: &mut Receiver<Bytes>, random:
 }
 
 /// A lie about a frame, or about how far the ends have come.
-fn lie_in_pipe(random: &mut Random) -> Edit {
+pub(super) fn lie_in_pipe(random: &mut Random) -> Edit {
     let frame = FRAMES + 8 * random.index(RING / 8);
     let head = PADDED | random.below(80) << 32 | random.below(300);
     let (offset, value) = match random.below(8) {

@@ -4,11 +4,11 @@
 
 use std::fs;
 
-use ipc_core::{Bytes, LifoQueue, Namespace, PriorityQueue, WaitStrategy, wait};
+use ipc_core::{Bytes, LifoQueue, Namespace, PriorityQueue, wait};
 
 use super::edit::{Edit, value};
 use super::layout::{IDENTITY, SLOT, SLOTS, word};
-use super::trial::{Bench, Outcome, TIMEOUT};
+use super::trial::{Bench, Disturb, Outcome, TIMEOUT, strategy};
 use crate::random::Random;
 
 const PARTICIPANTS: u32 = 4;
@@ -25,8 +25,8 @@ const LONG: usize = 1500;
 /// The file of a queue, with somebody in it who is dead in a copy.
 #[derive(Debug, Clone)]
 pub struct OrderedSnapshot {
-    is_lifo: bool,
-    bytes: Vec<u8>,
+    pub(super) is_lifo: bool,
+    pub(super) bytes: Vec<u8>,
 }
 
 fn message(random: &mut Random) -> Bytes {
@@ -76,7 +76,7 @@ pub fn snapshots(namespace: &Namespace) -> Outcome<Vec<OrderedSnapshot>> {
 }
 
 /// What a liar would write: mostly over the lock, the order and the cells.
-fn lie(random: &mut Random, file: &[u8]) -> Edit {
+pub(super) fn lie(random: &mut Random, file: &[u8]) -> Edit {
     let at = match random.below(16) {
         0 => LOCK,
         1 => LOCK + 128 + 8 * random.index(4),
@@ -126,25 +126,43 @@ pub fn run(bench: &mut Bench, snapshots: &[OrderedSnapshot], seed: u64) -> Outco
     if random.one_in(4) {
         bench.step(seed, "namespace sweep", || namespace.sweep(&name));
     }
-    let strategies = [
-        WaitStrategy::Adaptive,
-        WaitStrategy::Sleep,
-        WaitStrategy::Spin,
-    ];
-    let strategy = random.pick(&strategies);
-    macro_rules! operate {
-        ($queue:ident, |$opened:ident, $message:ident| $try_put:expr, $put_timeout:expr) => {{
+    let rounds = 6 + random.below(14);
+    let mut disturb = |random: &mut Random| {
+        if random.one_in(3) || !lies_before {
+            victim.lie(&lie(random, &snapshot.bytes), bytes.len());
+        }
+    };
+    let operate = if snapshot.is_lifo {
+        operate_lifo
+    } else {
+        operate_priority
+    };
+    operate(bench, seed, &mut random, &name, rounds, &mut disturb);
+    Ok(())
+}
+
+macro_rules! operate {
+    ($name:ident, $queue:ident, |$opened:ident, $priority:ident, $message:ident| $try_put:expr, $put_timeout:expr) => {
+        /// Opens the queue and runs so many operations, between which somebody lies.
+        pub(super) fn $name(
+            bench: &mut Bench,
+            seed: u64,
+            random: &mut Random,
+            name: &str,
+            rounds: u64,
+            disturb: Disturb<'_>,
+        ) {
+            let namespace = bench.namespace().clone();
             let options = $queue::<Bytes>::options(1)
-                .wait(strategy)
+                .wait(strategy(random))
                 .namespace(&namespace);
-            let Some($opened) = bench.step(seed, "open", || options.open(&name)) else {
-                return Ok(());
+            let Some($opened) = bench.step(seed, "open", || options.open(name)) else {
+                return;
             };
-            for _ in 0..6 + random.below(14) {
-                if random.one_in(3) || !lies_before {
-                    victim.lie(&lie(&mut random, &snapshot.bytes), bytes.len());
-                }
-                let $message = message(&mut random);
+            for _ in 0..rounds {
+                disturb(random);
+                let ($priority, $message) = (random.below(5) as i64, message(random));
+                debug_assert!($priority >= 0);
                 match random.below(13) {
                     0..=2 => drop(bench.step(seed, "try_put", || $try_put)),
                     3..=5 => drop(bench.step(seed, "try_get", || $opened.try_get())),
@@ -152,7 +170,7 @@ pub fn run(bench: &mut Bench, snapshots: &[OrderedSnapshot], seed: u64) -> Outco
                     7 => drop(bench.step(seed, "get_timeout", || $opened.get_timeout(TIMEOUT))),
                     8 => drop(bench.step(seed, "peek", || $opened.peek())),
                     9 => drop(bench.step(seed, "sweep", || $opened.sweep())),
-                    10 => drop(bench.step(seed, "inspect", || namespace.inspect(&name))),
+                    10 => drop(bench.step(seed, "inspect", || namespace.inspect(name))),
                     11 => drop(bench.step(seed, "wait", || {
                         wait(&[&$opened, &$opened.writable()], TIMEOUT)
                     })),
@@ -169,21 +187,19 @@ pub fn run(bench: &mut Bench, snapshots: &[OrderedSnapshot], seed: u64) -> Outco
                 drop($opened);
                 Ok::<_, ()>(())
             });
-        }};
-    }
-    if snapshot.is_lifo {
-        operate!(
-            LifoQueue,
-            |queue, message| queue.try_put(message.clone()),
-            queue.put_timeout(message.clone(), TIMEOUT)
-        );
-    } else {
-        let priority = random.below(5) as i64;
-        operate!(
-            PriorityQueue,
-            |queue, message| queue.try_put(priority, message.clone()),
-            queue.put_timeout(priority, message.clone(), TIMEOUT)
-        );
-    }
-    Ok(())
+        }
+    };
 }
+
+operate!(
+    operate_lifo,
+    LifoQueue,
+    |queue, priority, message| queue.try_put(message),
+    queue.put_timeout(message, TIMEOUT)
+);
+operate!(
+    operate_priority,
+    PriorityQueue,
+    |queue, priority, message| queue.try_put(priority, message),
+    queue.put_timeout(priority, message, TIMEOUT)
+);

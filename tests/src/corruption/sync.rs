@@ -14,7 +14,7 @@ use ipc_core::{
 
 use super::edit::{Edit, value};
 use super::layout::{IDENTITY, SLOT, SLOTS, word};
-use super::trial::{Bench, Outcome, TIMEOUT, under_attack};
+use super::trial::{Bench, Disturb, Outcome, TIMEOUT, under_attack};
 use crate::random::Random;
 
 const KINDS: [&str; 8] = [
@@ -274,8 +274,6 @@ macro_rules! operate {
         });
     }};
 }
-
-type Disturb<'d> = &'d mut dyn FnMut(&mut Random);
 
 /// What no error can be had from.
 fn fine<T>(value: T) -> Result<T, ()> {

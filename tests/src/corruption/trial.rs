@@ -32,6 +32,18 @@ const PATIENCE: Duration = Duration::from_millis(5);
 
 pub(super) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
+/// What somebody does between the operations of a trial.
+pub(super) type Disturb<'d> = &'d mut dyn FnMut(&mut Random);
+
+/// How somebody waits in a trial.
+pub(super) fn strategy(random: &mut Random) -> WaitStrategy {
+    random.pick(&[
+        WaitStrategy::Adaptive,
+        WaitStrategy::Sleep,
+        WaitStrategy::Spin,
+    ])
+}
+
 /// Where trials are run.
 #[derive(Debug)]
 pub struct Bench {
@@ -333,7 +345,7 @@ pub(super) fn under_attack<R>(
 }
 
 /// Ends the attacker, also when an operation panics: the scope waits for it.
-struct Stop<'a>(&'a AtomicBool);
+pub(super) struct Stop<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {

@@ -136,10 +136,10 @@ fn fork_with_piece(pipe: &Pipe<Bytes>) -> Answer {
 }
 
 /// A child of this process.
-struct Child(nix::unistd::Pid);
+pub(super) struct Child(nix::unistd::Pid);
 
 impl Child {
-    fn ended_well(self) -> Result<(), Box<dyn Error>> {
+    pub(super) fn ended_well(self) -> Result<(), Box<dyn Error>> {
         match waitpid(self.0, None)? {
             WaitStatus::Exited(_, 0) => Ok(()),
             other => Err(format!("the child: {other:?}").into()),
@@ -148,7 +148,7 @@ impl Child {
 }
 
 /// `None` in the child, which does not outlive its test for long.
-fn fork_timed() -> nix::Result<Option<Child>> {
+pub(super) fn fork_timed() -> nix::Result<Option<Child>> {
     // SAFETY: the child does what a forked child may do with this library, and then ends without running what its parent left.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(Some(Child(child))),
@@ -159,7 +159,8 @@ fn fork_timed() -> nix::Result<Option<Child>> {
     }
 }
 
-fn end(is_fine: bool) -> ! {
+/// Ends this process, a forked child.
+pub(super) fn end(is_fine: bool) -> ! {
     // SAFETY: _exit runs nothing of this process, as befits a forked child.
     unsafe { libc::_exit((!is_fine).into()) }
 }

@@ -7,6 +7,7 @@ use std::{fs, mem};
 use ipc_core::{Bytes, Error, Namespace, Queue, QueueOptions};
 
 use super::aftermath;
+use super::campaigns::{KILL_AND_STOP, holds};
 use super::message::message;
 use super::trial::{self, FIRST_OF_OTHERS, FIRST_OF_VICTIM, NAME, Setting};
 use crate::mapping::Shared;
@@ -99,10 +100,7 @@ impl Scenario for Birth {
     }
 
     fn campaigns(&self) -> Vec<(Campaign, Expectation)> {
-        vec![
-            (Campaign::Kill, Expectation::Holds),
-            (Campaign::Stop, Expectation::Holds),
-        ]
+        holds(KILL_AND_STOP)
     }
 
     fn fresh(&self) -> Cradle {

@@ -4,6 +4,7 @@ use ipc_core::{Bytes, ParticipantState, Queue, TryPutError};
 
 use super::act::{self, Act, CLOSED, DONE, FAILED, FULL};
 use super::aftermath::{drain, ids, kept, sorted};
+use super::campaigns::holds;
 use super::message::{BLOCK, Id, length_of, message};
 use super::trial::{
     FIRST_OF_OTHERS, FIRST_OF_REPAIRER, FIRST_OF_VICTIM, Setting, Trial, put_in_place,
@@ -28,8 +29,7 @@ impl Scenario for Conservation {
     }
 
     fn campaigns(&self) -> Vec<(Campaign, Expectation)> {
-        let holds = |&campaign| (campaign, Expectation::Holds);
-        self.campaigns.iter().map(holds).collect()
+        holds(self.campaigns)
     }
 
     fn fresh(&self) -> Trial {

@@ -7,12 +7,8 @@ mod case;
 mod trial;
 
 use self::case::{Act, Case};
-use crate::step::Campaign::{self, Kill, Nested, Stop};
+use super::campaigns::{ALL, KILL, KILL_AND_STOP};
 use crate::step::Entry;
-
-const ALL: &[Campaign] = &[Kill, Stop, Nested];
-const KILL: &[Campaign] = &[Kill];
-const KILL_AND_STOP: &[Campaign] = &[Kill, Stop];
 
 /// Every scenario.
 pub(super) fn all() -> Vec<Entry> {

@@ -1,13 +1,10 @@
 //! The campaigns over the queue's own operations.
 
 use super::act::Act;
+use super::campaigns::{ALL, KILL, KILL_AND_STOP};
 use super::conservation::Conservation;
 use super::trial::Setting;
-use crate::step::Campaign::{self, Kill, Nested, Stop};
-
-const ALL: &[Campaign] = &[Kill, Stop, Nested];
-const KILL: &[Campaign] = &[Kill];
-const KILL_AND_STOP: &[Campaign] = &[Kill, Stop];
+use crate::step::Campaign;
 
 fn on(
     name: &'static str,

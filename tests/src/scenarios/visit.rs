@@ -6,6 +6,7 @@ use ipc_core::{Bytes, Error, ParticipantState, Queue};
 
 use super::act::Act;
 use super::aftermath;
+use super::campaigns::{KILL_AND_STOP, holds};
 use super::message::message;
 use super::trial::{FIRST_OF_OTHERS, FIRST_OF_VICTIM, NAME, Setting, Trial};
 use crate::mapping::Shared;
@@ -45,10 +46,7 @@ impl Scenario for VisitOf {
     }
 
     fn campaigns(&self) -> Vec<(Campaign, Expectation)> {
-        vec![
-            (Campaign::Kill, Expectation::Holds),
-            (Campaign::Stop, Expectation::Holds),
-        ]
+        holds(KILL_AND_STOP)
     }
 
     fn fresh(&self) -> Trial {

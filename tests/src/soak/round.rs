@@ -1,28 +1,19 @@
 //! The supervisor: starts workers, kills them, and asks for their books.
 
 use std::error::Error;
-use std::fs;
-use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ipc_core::{
     Bytes, Inspection, Namespace, ParticipantState, Queue, QueueStat, TryGetError, TryPutError,
 };
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use super::account::{Remains, balance};
-use super::journal::Journal;
+use super::crew::{Crew, Disturbance, Outcome, PATIENCE};
 use super::message;
-use super::worker::{QUEUE, Role};
+use super::worker::{QUEUE, Role, Subject};
 use crate::random::Random;
-use crate::trial_directory::TrialDirectory;
 
-/// How long nothing may happen before somebody is said to be stuck.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// Slots beside those of the workers: the supervisor's.
 const SPARE_SLOTS: usize = 1;
 
@@ -140,31 +131,19 @@ fn sizes(random: &mut Random) -> Sizes {
     }
 }
 
-struct Worker {
-    child: Child,
-    remains: Remains,
-    stopped_until: Option<Instant>,
-}
-
 struct Round<'a> {
     plan: &'a Plan,
-    sizes: Sizes,
-    random: Random,
-    directory: TrialDirectory,
+    crew: Crew,
     namespace: Namespace,
-    workers: Vec<Worker>,
-    remains: Vec<Remains>,
-    incarnations: u32,
-    /// Delivered so far, and since when it has not changed.
-    progress: (u64, Instant),
 }
-
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 impl<'a> Round<'a> {
     fn begin(plan: &'a Plan, sizes: Sizes, random: Random) -> Outcome<Self> {
-        let directory = TrialDirectory::create()?;
-        let namespace = Namespace::at(directory.path().join("namespace"))?;
+        let orders = ["--large-every", &sizes.large_every.to_string()].map(str::to_owned);
+        let longest = sizes.memory.max(sizes.inline_bytes).to_string();
+        let orders = [&orders[..], &["--longest".to_owned(), longest]].concat();
+        let crew = Crew::new(plan.program.clone(), Subject::Queue, orders, random)?;
+        let namespace = Namespace::at(crew.namespace())?;
         let participants = plan.producers + plan.consumers + SPARE_SLOTS;
         Queue::<Bytes>::options(sizes.capacity)
             .memory(sizes.memory)
@@ -174,221 +153,62 @@ impl<'a> Round<'a> {
             .create(QUEUE)?;
         Ok(Self {
             plan,
-            sizes,
-            random,
-            directory,
+            crew,
             namespace,
-            workers: Vec::new(),
-            remains: Vec::new(),
-            incarnations: 0,
-            progress: (0, Instant::now()),
         })
     }
 
     fn run(&mut self, duration: Duration, ending: Ending, figures: &mut Figures) -> Outcome {
         for _ in 0..self.plan.producers {
-            self.start(Role::Producer)?;
+            self.crew.start(Role::Producer)?;
         }
         for _ in 0..self.plan.consumers {
-            self.start(Role::Consumer)?;
+            self.crew.start(Role::Consumer)?;
         }
         let end = Instant::now() + duration;
         while Instant::now() < end {
-            let pause = self
-                .random
-                .below(2 * self.plan.kill_every.as_micros() as u64);
-            std::thread::sleep(Duration::from_micros(pause));
-            self.resume(Instant::now())?;
-            if self.random.one_in(8) {
-                self.stop_one()?;
-                figures.stops += 1;
-            } else {
-                let victim = self.random.index(self.workers.len());
-                let role = self.kill(victim)?;
-                figures.kills += 1;
-                self.start(role)?;
+            match self.crew.disturb(self.plan.kill_every)? {
+                Disturbance::Kill => figures.kills += 1,
+                Disturbance::Stop => figures.stops += 1,
             }
-            figures.retired += self.replace_retired()?;
-            self.watch()?;
+            figures.retired += self.crew.replace_retired()?;
+            self.crew.watch()?;
         }
         let drained = self.end(ending, figures)?;
         self.settle(&drained, figures)
     }
 
-    fn start(&mut self, role: Role) -> Outcome {
-        self.incarnations += 1;
-        let incarnation = self.incarnations;
-        let path = self.directory.path().join(format!("journal-{incarnation}"));
-        let journal = Journal::create(&path)?;
-        let role_name = match role {
-            Role::Producer => "producer",
-            Role::Consumer => "consumer",
-        };
-        let child = Command::new(&self.plan.program)
-            .args(["worker", "--role", role_name, "--namespace"])
-            .arg(self.namespace.path())
-            .arg("--journal")
-            .arg(&path)
-            .args(["--incarnation", &incarnation.to_string()])
-            .args(["--seed", &self.random.number().to_string()])
-            .args(["--large-every", &self.sizes.large_every.to_string()])
-            .args(["--longest", &self.longest().to_string()])
-            .stdin(Stdio::null())
-            .spawn()?;
-        self.workers.push(Worker {
-            child,
-            remains: Remains {
-                incarnation,
-                role,
-                journal,
-                is_killed: false,
-            },
-            stopped_until: None,
-        });
-        Ok(())
-    }
-
-    fn longest(&self) -> usize {
-        self.sizes.memory.max(self.sizes.inline_bytes)
-    }
-
-    /// Kills a worker and waits until the kernel says that it is gone.
-    fn kill(&mut self, index: usize) -> Outcome<Role> {
-        let mut worker = self.workers.swap_remove(index);
-        let role = worker.remains.role;
-        worker.child.kill()?;
-        let status = worker.child.wait()?;
-        worker.remains.is_killed = status.signal() == Some(Signal::SIGKILL as i32);
-        // One that just ended by itself was killed too late.
-        if !worker.remains.is_killed && !status.success() {
-            return Err(complaint(&worker, &format!("ended with {status}")));
-        }
-        self.remains.push(worker.remains);
-        Ok(role)
-    }
-
-    fn stop_one(&mut self) -> Outcome {
-        let index = self.random.index(self.workers.len());
-        let until = Instant::now() + Duration::from_micros(self.random.below(60_000));
-        let worker = &mut self.workers[index];
-        signal(&worker.child, Signal::SIGSTOP)?;
-        worker.stopped_until = Some(until);
-        Ok(())
-    }
-
-    fn resume(&mut self, now: Instant) -> Outcome {
-        for worker in &mut self.workers {
-            if worker.stopped_until.is_some_and(|until| until <= now) {
-                signal(&worker.child, Signal::SIGCONT)?;
-                worker.stopped_until = None;
-            }
-        }
-        Ok(())
-    }
-
-    fn resume_all(&mut self) -> Outcome {
-        let far = Instant::now() + Duration::from_secs(3600);
-        self.resume(far)
-    }
-
-    /// Replaces those that ended because their journal was full.
-    fn replace_retired(&mut self) -> Outcome<u64> {
-        let ended = self.collect_ended()?;
-        for &role in &ended {
-            self.start(role)?;
-        }
-        Ok(ended.len() as u64)
-    }
-
-    fn collect_ended(&mut self) -> Outcome<Vec<Role>> {
-        let mut roles = Vec::new();
-        let mut index = 0;
-        while index < self.workers.len() {
-            let worker = &mut self.workers[index];
-            match worker.child.try_wait()? {
-                None => index += 1,
-                Some(status) if status.success() => {
-                    let worker = self.workers.swap_remove(index);
-                    roles.push(worker.remains.role);
-                    self.remains.push(worker.remains);
-                }
-                Some(status) => return Err(complaint(worker, &format!("ended with {status}"))),
-            }
-        }
-        Ok(roles)
-    }
-
-    /// Complains when nothing was delivered for too long.
-    fn watch(&mut self) -> Outcome {
-        let (delivered, since) = self.progress;
-        let now: u64 = self
-            .remains
-            .iter()
-            .chain(self.workers.iter().map(|w| &w.remains))
-            .map(|r| r.journal.count() + r.journal.acked())
-            .sum();
-        if now != delivered {
-            self.progress = (now, Instant::now());
-        } else if since.elapsed() > PATIENCE {
-            return Err(self.stuck("nothing was put or got"));
-        }
-        Ok(())
-    }
-
-    fn stuck(&self, what: &str) -> Box<dyn Error> {
-        let states: Vec<String> = self.workers.iter().map(state).collect();
-        let inspection = self.namespace.inspect(QUEUE);
-        format!(
-            "stuck: {what} for {PATIENCE:?}\n{}\n{inspection:#?}",
-            states.join("\n")
-        )
-        .into()
-    }
-
     /// Ends all workers. Returns what was left in the queue.
     fn end(&mut self, ending: Ending, figures: &mut Figures) -> Outcome<Vec<u64>> {
         if ending == Ending::Massacre {
-            while !self.workers.is_empty() {
-                let last = self.workers.len() - 1;
-                // All are dying before the first is waited for.
-                for worker in &mut self.workers {
-                    let _ = worker.child.kill();
-                }
-                self.kill(last)?;
-                figures.kills += 1;
-            }
+            figures.kills += self.crew.kill_all()?;
             return self.drain();
         }
-        self.resume_all()?;
+        self.crew.resume_all()?;
         if ending == Ending::ClosedUnderLoad {
             self.open()?.close();
         }
-        for worker in &self.workers {
+        for worker in &self.crew.workers {
             worker.remains.journal.ask_to_stop();
         }
         if ending == Ending::Drained {
-            self.wait_for("producers do not end", |w| w.remains.role == Role::Producer)?;
+            self.wait_for("producers do not end", |crew| !crew.has(Role::Producer))?;
             self.open()?.close();
         }
-        self.wait_for("workers of a closed queue do not end", |_| true)?;
+        self.wait_for("workers of a closed queue do not end", |crew| {
+            crew.workers.is_empty()
+        })?;
         self.drain()
     }
 
-    /// Waits until no worker is left to which `is_waited_for` applies.
-    fn wait_for(&mut self, what: &str, is_waited_for: impl Fn(&Worker) -> bool) -> Outcome {
-        let begin = Instant::now();
-        while self.workers.iter().any(&is_waited_for) {
-            self.collect_ended()?;
-            let has = |role| self.workers.iter().any(|w| w.remains.role == role);
-            if has(Role::Producer) && !has(Role::Consumer) {
-                self.start(Role::Consumer)?; // their journals were full
+    fn wait_for(&mut self, what: &str, is_over: impl Fn(&Crew) -> bool) -> Outcome {
+        self.crew.wait_until(what, |crew| {
+            crew.collect_ended()?;
+            if crew.has(Role::Producer) && !crew.has(Role::Consumer) {
+                crew.start(Role::Consumer)?; // their journals were full
             }
-            if begin.elapsed() > PATIENCE {
-                return Err(self.stuck(what));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
+            Ok(is_over(crew))
+        })
     }
 
     fn open(&self) -> ipc_core::Result<Queue<Bytes>> {
@@ -401,7 +221,11 @@ impl<'a> Round<'a> {
         let begin = Instant::now();
         loop {
             if begin.elapsed() > PATIENCE {
-                return Err(self.stuck("a closed queue without users is never drained"));
+                let inspection = self.namespace.inspect(QUEUE);
+                let stuck = self
+                    .crew
+                    .stuck("a closed queue without users is never drained");
+                return Err(format!("{stuck}\n{inspection:#?}").into());
             }
             match queue.try_get() {
                 Ok(bytes) => ids.push(message::check(&bytes)?),
@@ -415,14 +239,14 @@ impl<'a> Round<'a> {
 
     /// Balances the books and looks whether the queue is as good as new.
     fn settle(&mut self, drained: &[u64], figures: &mut Figures) -> Outcome {
-        let mut sums = balance(&self.remains, drained);
+        let mut sums = balance(&self.crew.remains, drained);
         let inspection = self.namespace.inspect(QUEUE)?;
         for complaint in complaints(&inspection) {
             sums.fail(complaint);
         }
         let attached = |r: &&Remains| r.is_killed && r.journal.is_attached();
-        let least = self.remains.iter().filter(attached).count() as u64;
-        let most = self.remains.iter().filter(|r| r.is_killed).count() as u64;
+        let least = self.crew.remains.iter().filter(attached).count() as u64;
+        let most = self.crew.remains.iter().filter(|r| r.is_killed).count() as u64;
         if !(least..=most).contains(&inspection.deaths) {
             let deaths = inspection.deaths;
             sums.fail(format!(
@@ -446,56 +270,6 @@ impl<'a> Round<'a> {
         sums.failures.truncate(20);
         Err(format!("{}\n{inspection:#?}", sums.failures.join("\n")).into())
     }
-}
-
-impl Drop for Round<'_> {
-    fn drop(&mut self) {
-        for worker in &mut self.workers {
-            let _ = worker.child.kill();
-            let _ = worker.child.wait();
-        }
-    }
-}
-
-fn signal(child: &Child, signal: Signal) -> Outcome {
-    let pid = Pid::from_raw(i32::try_from(child.id())?);
-    // The child is not waited for yet, so the number is still its own.
-    Ok(kill(pid, signal).map_err(io::Error::from)?)
-}
-
-fn complaint(worker: &Worker, what: &str) -> Box<dyn Error> {
-    let Remains {
-        role, incarnation, ..
-    } = worker.remains;
-    format!("{role:?} {incarnation} {what}").into()
-}
-
-/// A worker as the kernel sees it, for people to read.
-fn state(worker: &Worker) -> String {
-    let read = |what: &str| {
-        fs::read_to_string(format!("/proc/{}/{what}", worker.child.id())).unwrap_or_default()
-    };
-    let status = read("status");
-    let state = status
-        .lines()
-        .find(|l| l.starts_with("State"))
-        .unwrap_or_default();
-    let Remains {
-        role,
-        incarnation,
-        journal,
-        ..
-    } = &worker.remains;
-    format!(
-        "{role:?} {incarnation}: pid {}, {state}, syscall {}, in {}, begun {} acked {} asked {} got {}",
-        worker.child.id(),
-        read("syscall").trim(),
-        read("wchan"),
-        journal.begun(),
-        journal.acked(),
-        journal.asked(),
-        journal.count()
-    )
 }
 
 /// What an empty queue should not show.

@@ -12,7 +12,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
 use super::journal::Journal;
-use super::message;
+use super::{listener, message, pipe};
 use crate::random::Random;
 
 /// The queue's name.
@@ -23,10 +23,42 @@ pub const MOST_BATCH: u64 = 8;
 /// What a worker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
-    /// Puts.
+    /// Puts; sends; is a listener's client.
     Producer,
-    /// Gets.
+    /// Gets; receives; listens.
     Consumer,
+}
+
+impl Role {
+    /// As on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// What it does that with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Subject {
+    /// A queue.
+    Queue,
+    /// The ends of a pipe.
+    Pipe,
+    /// A listener's pipes.
+    Listener,
+}
+
+impl Subject {
+    /// As on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Pipe => "pipe",
+            Self::Listener => "listener",
+        }
+    }
 }
 
 /// What a worker is told on its command line.
@@ -35,6 +67,9 @@ pub struct Orders {
     /// What to do.
     #[arg(long)]
     pub role: Role,
+    /// With what.
+    #[arg(long)]
+    pub subject: Subject,
     /// The namespace's directory.
     #[arg(long)]
     pub namespace: PathBuf,
@@ -55,22 +90,32 @@ pub struct Orders {
     pub longest: usize,
 }
 
-type Outcome = Result<(), Box<dyn Error>>;
+pub(super) type Outcome = Result<(), Box<dyn Error>>;
 
-/// Works until told to stop. An error is a bug of the queue, or a limit that should not be met.
+/// Works until told to stop. An error is a bug of the object, or a limit that should not be met.
 pub fn work(orders: &Orders) -> Outcome {
     // Nobody would kill the workers of a supervisor that was killed.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let journal = Journal::open(&orders.journal)?;
     let namespace = Namespace::at(&orders.namespace)?;
-    let queue = Queue::<Bytes>::options(1)
-        .namespace(&namespace)
-        .open(QUEUE)?;
-    journal.set_attached();
     let random = Random::new(orders.seed);
-    match orders.role {
-        Role::Producer => produce(&queue, &journal, orders, random)?,
-        Role::Consumer => consume(&queue, &journal, random)?,
+    match (orders.subject, orders.role) {
+        (Subject::Pipe, Role::Producer) => pipe::send(&namespace, &journal, orders, random)?,
+        (Subject::Pipe, Role::Consumer) => pipe::receive(&namespace, &journal, random)?,
+        (Subject::Listener, Role::Producer) => {
+            listener::call(&namespace, &journal, orders, random)?
+        }
+        (Subject::Listener, Role::Consumer) => listener::serve(&namespace, &journal)?,
+        (Subject::Queue, role) => {
+            let queue = Queue::<Bytes>::options(1)
+                .namespace(&namespace)
+                .open(QUEUE)?;
+            journal.set_attached();
+            match role {
+                Role::Producer => produce(&queue, &journal, orders, random)?,
+                Role::Consumer => consume(&queue, &journal, random)?,
+            }
+        }
     }
     journal.set_leaving();
     Ok(())
@@ -89,12 +134,7 @@ fn produce(
         } else {
             1
         };
-        let messages: Vec<Bytes> = (next..next + count)
-            .map(|sequence| {
-                let length = length(&mut random, orders);
-                message::make(message::id(orders.incarnation, sequence), length)
-            })
-            .collect();
+        let messages = messages(orders, &mut random, next, next + count);
         journal.begin_put(next + count);
         next += put(queue, messages, &mut random)?;
         journal.end_put(next);
@@ -115,6 +155,15 @@ fn length(random: &mut Random, orders: &Orders) -> usize {
         orders.longest / 4
     };
     233 + random.index(most.saturating_sub(232))
+}
+
+/// Messages `next` to `end` of this worker, of all lengths that it may send.
+pub(super) fn messages(orders: &Orders, random: &mut Random, next: u64, end: u64) -> Vec<Bytes> {
+    let message = |sequence| {
+        let length = length(random, orders);
+        message::make(message::id(orders.incarnation, sequence), length)
+    };
+    (next..end).map(message).collect()
 }
 
 /// Returns how many were put.

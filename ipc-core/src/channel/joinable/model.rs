@@ -2,6 +2,7 @@
 
 mod deaths;
 mod join;
+mod untried;
 
 use std::sync::Arc;
 

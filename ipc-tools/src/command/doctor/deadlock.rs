@@ -19,7 +19,7 @@ use super::{
     family::Family,
     graph::{Needs, Resource, Step, circles},
 };
-use crate::{exit::Outcome, proc, snapshot};
+use crate::{exit::Outcome, proc};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -97,7 +97,7 @@ fn thing(object: &Inspection) -> Option<Thing> {
         Kind::BoundedSemaphore if object.visits.iter().any(|v| v.activity == Activity::Lent) => {
             Needs::Nobody
         }
-        Kind::BoundedSemaphore if snapshot::permits(&object.state) == Some(0) => Needs::AnyHolder,
+        Kind::BoundedSemaphore if object.permits == Some(0) => Needs::AnyHolder,
         Kind::BoundedSemaphore => Needs::Nobody,
         _ => return None,
     };

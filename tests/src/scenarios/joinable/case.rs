@@ -10,6 +10,7 @@ use super::super::message::{Id, message};
 use super::super::trial::{FIRST_OF_REPAIRER, FIRST_OF_VICTIM};
 use super::trial::{Jobs, Trial};
 use crate::mapping::Shared;
+use crate::scenarios::campaigns::holds;
 use crate::step::{Campaign, Expectation, Operation, Outcome, Scenario};
 
 /// What a victim does.
@@ -256,8 +257,7 @@ impl Scenario for Case {
     }
 
     fn campaigns(&self) -> Vec<(Campaign, Expectation)> {
-        let holds = |&campaign| (campaign, Expectation::Holds);
-        self.campaigns.iter().map(holds).collect()
+        holds(self.campaigns)
     }
 
     fn fresh(&self) -> Trial {

@@ -11,6 +11,7 @@ use super::super::trial::{FIRST_OF_REPAIRER, FIRST_OF_VICTIM, LARGEST};
 use super::subject::{Kind, Subject};
 use super::trial::{CAPACITY, Trial};
 use crate::mapping::Shared;
+use crate::scenarios::campaigns::holds;
 use crate::step::{Campaign, Expectation, Operation, Outcome, Scenario};
 
 /// How long a call waits for who is stopped in the lock.
@@ -269,8 +270,7 @@ impl Scenario for Case {
     }
 
     fn campaigns(&self) -> Vec<(Campaign, Expectation)> {
-        let holds = |&campaign| (campaign, Expectation::Holds);
-        self.campaigns.iter().map(holds).collect()
+        holds(self.campaigns)
     }
 
     fn fresh(&self) -> Trial {

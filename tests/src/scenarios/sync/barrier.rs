@@ -5,11 +5,12 @@ use std::thread;
 use ipc_core::{Barrier, BarrierError, Namespace, WaitStrategy};
 
 use super::case::{
-    ALL, Case, DONE, FAILED, KILL_AND_STOP, LONG, NAME, Trial, check_result, check_sweep,
-    check_sweep_of_the_living, join, nobody,
+    Case, DONE, FAILED, LONG, NAME, Trial, check_result, check_sweep, check_sweep_of_the_living,
+    join, nobody,
 };
 use super::words::PARTICIPANTS;
-use crate::scenarios::sleeper::{is_asleep, wait_until};
+use crate::scenarios::campaigns::{ALL, KILL_AND_STOP};
+use crate::scenarios::sleeper::{is_asleep, running, wait_until};
 use crate::step::{Operation, Outcome, Victim};
 
 /// The barrier is broken.
@@ -131,8 +132,7 @@ fn a_party(trial: &Trial<Barrier>) -> Vec<Victim> {
         let barrier: Barrier = join!(&trial.handle);
         Box::new(move || result_of(barrier.wait_timeout(4 * LONG)))
     };
-    let mut party = Victim::fork(arm).expect("a process can be made");
-    party.resume().expect("it can be resumed");
+    let party = running(arm);
     wait_until(|| trial.handle.waiting() == 1 && is_asleep(&party));
     vec![party]
 }

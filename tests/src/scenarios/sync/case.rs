@@ -10,6 +10,7 @@ use ipc_core::{Namespace, ParticipantState};
 use super::super::trial::place;
 use super::words::Words;
 use crate::mapping::{Mapping, Shared};
+use crate::scenarios::campaigns::holds;
 use crate::step::{Campaign, Event, Expectation, Operation, Outcome, Scenario, Snapshot, Victim};
 use crate::step::{End, watchdog};
 use crate::trial_directory::TrialDirectory;
@@ -25,10 +26,6 @@ pub(super) const DONE: u64 = 1;
 pub(super) const BLOCKED: u64 = 2;
 /// Something is wrong.
 pub(super) const FAILED: u64 = u64::MAX;
-
-pub(super) const ALL: &[Campaign] = &[Campaign::Kill, Campaign::Stop, Campaign::Nested];
-pub(super) const KILL_AND_STOP: &[Campaign] = &[Campaign::Kill, Campaign::Stop];
-pub(super) const KILL: &[Campaign] = &[Campaign::Kill];
 
 /// What a process does with a handle of its own.
 pub(super) type Act<H> = fn(&Trial<H>, H) -> Operation<'static>;
@@ -264,8 +261,7 @@ impl<H> Scenario for Case<H> {
     }
 
     fn campaigns(&self) -> Vec<(Campaign, Expectation)> {
-        let holds = |&campaign| (campaign, Expectation::Holds);
-        self.campaigns.iter().map(holds).collect()
+        holds(self.campaigns)
     }
 
     fn fresh(&self) -> Trial<H> {

@@ -7,12 +7,13 @@ use nix::sys::signal::kill;
 use nix::unistd::{Pid, getpid};
 
 use super::case::{
-    ALL, Case, DONE, FAILED, KILL, KILL_AND_STOP, LONG, NAME, Trial, check_result, check_sweep,
-    check_sweep_of_the_living, join,
+    Case, DONE, FAILED, LONG, NAME, Trial, check_result, check_sweep, check_sweep_of_the_living,
+    join,
 };
 use super::words::PARTICIPANTS;
 use crate::mapping::Mapping;
-use crate::scenarios::sleeper::{is_asleep, is_in_futex, wait_until};
+use crate::scenarios::campaigns::{ALL, KILL, KILL_AND_STOP};
+use crate::scenarios::sleeper::{is_asleep, is_in_futex, running, wait_until};
 use crate::step::{Operation, Outcome, Victim};
 
 /// Behind the condition's name in the alphabet and in the list of files.
@@ -154,9 +155,8 @@ fn a_sleeper(trial: &Trial<Pair>) -> Victim {
         let pair = joined(trial);
         Box::new(move || wait_for(&pair, 4 * LONG))
     };
-    let mut sleeper = Victim::fork(arm).expect("a process can be made");
     let waiting = trial.handle.condition.waiters();
-    sleeper.resume().expect("it can be resumed");
+    let sleeper = running(arm);
     wait_until(|| trial.handle.condition.waiters() > waiting && is_asleep(&sleeper));
     sleeper
 }
@@ -184,9 +184,7 @@ fn a_notifier(trial: &Trial<Pair>) -> Vec<Victim> {
             }
         })
     };
-    let mut notifier = Victim::fork(arm).expect("a process can be made");
-    notifier.resume().expect("it can be resumed");
-    vec![notifier]
+    vec![running(arm)]
 }
 
 fn sweep_all(trial: &Trial<Pair>) -> Result<(), String> {

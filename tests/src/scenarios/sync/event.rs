@@ -3,11 +3,12 @@
 use ipc_core::Event;
 
 use super::case::{
-    ALL, Case, DONE, FAILED, KILL_AND_STOP, LONG, NAME, Trial, check_result, check_sweep,
-    check_sweep_of_the_living, join, nobody,
+    Case, DONE, FAILED, LONG, NAME, Trial, check_result, check_sweep, check_sweep_of_the_living,
+    join, nobody,
 };
 use super::words::PARTICIPANTS;
-use crate::scenarios::sleeper::{is_asleep, wait_until};
+use crate::scenarios::campaigns::{ALL, KILL_AND_STOP};
+use crate::scenarios::sleeper::asleep;
 use crate::step::{Operation, Outcome, Victim};
 use std::time::Duration;
 
@@ -57,10 +58,7 @@ fn a_sleeper(trial: &Trial<Event>) -> Vec<Victim> {
         let event: Event = join!(&trial.handle);
         Box::new(move || event.wait_timeout(4 * LONG).map_or(FAILED, u64::from))
     };
-    let mut sleeper = Victim::fork(arm).expect("a process can be made");
-    sleeper.resume().expect("it can be resumed");
-    wait_until(|| is_asleep(&sleeper));
-    vec![sleeper]
+    vec![asleep(arm)]
 }
 
 fn verify(trial: &Trial<Event>, outcome: Outcome) -> Result<(), String> {

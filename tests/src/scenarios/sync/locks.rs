@@ -3,10 +3,11 @@
 use ipc_core::{Lock, Namespace, RLock, TryAcquireError};
 
 use super::case::{
-    ALL, BLOCKED, Case, DONE, FAILED, KILL_AND_STOP, LONG, NAME, Trial, check_result, check_sweep,
+    BLOCKED, Case, DONE, FAILED, LONG, NAME, Trial, check_result, check_sweep,
     check_sweep_of_the_living, join, nobody,
 };
 use super::words::PARTICIPANTS;
+use crate::scenarios::campaigns::{ALL, KILL_AND_STOP};
 use crate::step::{Operation, Outcome};
 
 /// A value of many words, all alike; every change adds one to each.

@@ -3,11 +3,12 @@
 use ipc_core::{Namespace, RwLock, TryAcquireError};
 
 use super::case::{
-    ALL, BLOCKED, Case, DONE, FAILED, KILL_AND_STOP, LONG, NAME, Trial, check_sweep,
-    check_sweep_of_the_living, join, nobody,
+    BLOCKED, Case, DONE, FAILED, LONG, NAME, Trial, check_sweep, check_sweep_of_the_living, join,
+    nobody,
 };
 use super::locks::Value;
 use super::words::{PARTICIPANTS, READING, Words};
+use crate::scenarios::campaigns::{ALL, KILL_AND_STOP};
 use crate::step::{Operation, Outcome, Victim};
 
 const READERS: usize = 4;

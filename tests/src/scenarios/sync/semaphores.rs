@@ -3,10 +3,11 @@
 use ipc_core::{BoundedSemaphore, ReleaseError, Semaphore};
 
 use super::case::{
-    ALL, Case, DONE, FAILED, KILL, KILL_AND_STOP, LONG, NAME, Trial, check_result, check_sweep,
-    check_sweep_of_the_living, join, nobody,
+    Case, DONE, FAILED, LONG, NAME, Trial, check_result, check_sweep, check_sweep_of_the_living,
+    join, nobody,
 };
 use super::words::{HOLDING, LENT, PARTICIPANTS, WAITING};
+use crate::scenarios::campaigns::{ALL, KILL, KILL_AND_STOP};
 use crate::step::{Operation, Outcome};
 
 const PERMITS: u32 = 3;

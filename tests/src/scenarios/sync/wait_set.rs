@@ -5,11 +5,12 @@ use std::time::Duration;
 use ipc_core::{Event, Semaphore, WaitSet, WaitStrategy};
 
 use super::case::{
-    Case, DONE, FAILED, KILL_AND_STOP, LONG, NAME, Trial, check_result, check_sweep,
-    check_sweep_of_the_living, join, nobody,
+    Case, DONE, FAILED, LONG, NAME, Trial, check_result, check_sweep, check_sweep_of_the_living,
+    join, nobody,
 };
 use super::words::PARTICIPANTS;
-use crate::scenarios::sleeper::{is_asleep, wait_until};
+use crate::scenarios::campaigns::KILL_AND_STOP;
+use crate::scenarios::sleeper::asleep;
 use crate::step::{Operation, Outcome, Victim};
 
 /// A semaphore without permits, and an event that is not set.
@@ -77,10 +78,7 @@ fn a_taker(trial: &Trial<Both>) -> Victim {
             })
         })
     };
-    let mut taker = Victim::fork(arm).expect("a process can be made");
-    taker.resume().expect("it can be resumed");
-    wait_until(|| is_asleep(&taker));
-    taker
+    asleep(arm)
 }
 
 /// One permit comes to who takes it, whoever else was woken for it.
