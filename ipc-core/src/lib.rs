@@ -32,6 +32,8 @@ mod object;
 
 mod slab;
 
+mod shared_memory;
+
 mod sync;
 
 mod message;
@@ -70,6 +72,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use inspect::{Inspection, JobStat, Participant, ParticipantState, QueueStat, Visit};
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};
+pub use shared_memory::{SharedMemory, SharedMemoryOptions, SharedMemoryStat};
 pub use sync::{
     AcquireTimeoutError, Barrier, BarrierError, BoundedSemaphore, BoundedSemaphoreGuard, Condition,
     Event, Lock, LockGuard, Options, RLock, RLockGuard, ReadGuard, ReleaseError, RwLock, Semaphore,

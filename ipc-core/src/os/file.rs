@@ -66,22 +66,11 @@ impl Unpublished {
 
     /// Reserves every byte now, so that no later write can find the file system full.
     pub(crate) fn allocate(&self, bytes: u64) -> io::Result<()> {
-        let length = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
-        loop {
-            match posix_fallocate(&self.file, 0, length) {
-                Ok(()) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
+        allocate(&self.file, bytes)
     }
 
     pub(crate) fn share(&self, mode: u32, group: Option<u32>) -> io::Result<()> {
-        if let Some(group) = group {
-            fchown(&self.file, None, Some(Gid::from_raw(group)))?;
-        }
-        fchmod(&self.file, Mode::from_bits_truncate(mode))?;
-        Ok(())
+        share(&self.file, mode, group)
     }
 
     /// Gives the file its name; `AlreadyExists` if something has it.
@@ -117,6 +106,27 @@ impl Drop for Unpublished {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Reserves the first `bytes` bytes, and makes the file so long at least.
+pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    let length = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
+    loop {
+        match posix_fallocate(file, 0, length) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Gives a file its group and permissions, whatever the umask.
+pub(crate) fn share(file: &File, mode: u32, group: Option<u32>) -> io::Result<()> {
+    if let Some(group) = group {
+        fchown(file, None, Some(Gid::from_raw(group)))?;
+    }
+    fchmod(file, Mode::from_bits_truncate(mode))?;
+    Ok(())
 }
 
 fn lacks_tmpfile(e: &io::Error) -> bool {
