@@ -40,6 +40,8 @@ mod message;
 
 mod channel;
 
+mod manager;
+
 mod wait_set;
 
 mod inspect;
@@ -69,7 +71,10 @@ pub use channel::pipe::{
 };
 pub use channel::queue::{Iter, Queue};
 pub use error::{Error, ErrorKind, Result};
-pub use inspect::{Inspection, JobStat, Participant, ParticipantState, QueueStat, Visit};
+pub use inspect::{
+    FamilyStat, Inspection, JobStat, MemberStat, Participant, ParticipantState, QueueStat, Visit,
+};
+pub use manager::family::{Manager, ManagerOptions};
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};
 pub use shared_memory::{SharedMemory, SharedMemoryOptions, SharedMemoryStat};

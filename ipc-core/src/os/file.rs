@@ -147,6 +147,24 @@ pub(crate) fn unique() -> String {
     }
 }
 
+/// As a name part, a number that no other process picks at the same time.
+pub(crate) fn unique_number() -> [u64; 2] {
+    let digits: String = unique().chars().filter(char::is_ascii_hexdigit).collect();
+    let half = |text: Option<&str>| u64::from_str_radix(text?, 16).ok();
+    let halves = (half(digits.get(..16)), half(digits.get(16..32)));
+    match halves {
+        (Some(first), Some(second)) => [first, second],
+        _ => [u64::from(std::process::id()), super::clock::unix_ns()],
+    }
+}
+
+/// Opens a directory, never through a symbolic link.
+pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
+    options()
+        .custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY | libc::O_CLOEXEC)
+        .open(path)
+}
+
 /// Opens an existing file for reading and writing, never through a symbolic link.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     options()
