@@ -5,20 +5,22 @@
 //! (what must be true in the end). Then the scenarios: `conservation` (one act in one setting) and their list, `queue`;
 //! `birth` and `visit` (from create to unlink); `slot_reuse` (a sweeper that comes too late).
 //!
-//! Then those of the queues in another order: `ordered`; of the joinable queue: `joinable`; of the pipe: `pipe`; of the broadcast: `broadcast`; and of the synchronisation objects: `sync`, with
-//! `sleeper` (processes asleep).
+//! Then those of the queues in another order: `ordered`; of the joinable queue: `joinable`; of the pipe: `pipe`; of the broadcast: `broadcast`; of the synchronisation objects: `sync`, with
+//! `sleeper` (processes asleep); of families: `family`; and of raw blocks: `shm`.
 
 mod act;
 mod aftermath;
 mod birth;
 mod broadcast;
 mod conservation;
+mod family;
 mod joinable;
 mod message;
 mod oracle;
 mod ordered;
 mod pipe;
 mod queue;
+mod shm;
 mod sleeper;
 mod slot_reuse;
 mod sync;
@@ -60,5 +62,7 @@ pub fn all() -> Vec<Entry> {
         .chain(pipe::all().into_iter().map(Entry::new))
         .chain(broadcast::all().into_iter().map(Entry::new))
         .chain(sync::all())
+        .chain(family::all().map(Entry::new))
+        .chain([shm::Raw::Create, shm::Raw::Unlink].map(Entry::new))
         .collect()
 }

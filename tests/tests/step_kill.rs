@@ -310,6 +310,32 @@ fn joinable_queues_survive_a_repairer_that_is_killed_too() {
     assert!(lines.iter().all(|line| line.trials > 10), "{lines:?}");
 }
 
+#[test]
+fn families_are_there_or_gone_as_a_whole_whoever_is_killed_or_stopped() {
+    let (killed, stopped) = (trials_of("family/", "kill"), trials_of("family/", "stop"));
+    assert!(
+        killed > 100 && stopped > 100,
+        "{killed} and {stopped} trials"
+    );
+}
+
+#[test]
+fn families_survive_a_collector_that_is_killed_too() {
+    if is_at_leisure() {
+        let trials = trials_of("family/", "nested");
+        assert!(trials > 500, "{trials} trials");
+        return;
+    }
+    let lines = lines_of("family/collect", &["--campaign", "nested"]);
+    assert!(lines.iter().all(|line| line.trials > 50), "{lines:?}");
+}
+
+#[test]
+fn raw_blocks_are_made_or_can_be_removed_and_no_successor_is() {
+    let (killed, stopped) = (trials_of("shm/", "kill"), trials_of("shm/", "stop"));
+    assert!(killed > 20 && stopped > 20, "{killed} and {stopped} trials");
+}
+
 fn is_at_leisure() -> bool {
     env::var_os("IPC_STEP_KILL").is_some_and(|value| value == "all")
 }

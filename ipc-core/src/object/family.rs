@@ -182,10 +182,10 @@ pub(crate) fn open(namespace: &Namespace, name: &str) -> Result<Arc<Object>> {
                 family.sweep()?;
                 return Ok(family);
             }
-            Err(Error::NotFound { .. }) | Ok(_) if is_still_named() => {
+            _ if !is_still_named() => {} // it went meanwhile
+            Err(Error::NotFound { .. }) | Ok(_) => {
                 return Err(Damage("its family is not where it says").of(&label));
             }
-            Err(Error::NotFound { .. }) | Ok(_) => {} // its name went meanwhile
             Err(e) => return Err(e),
         }
     }

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipc_core::{Bytes, Namespace, Queue};
-use ipc_tests::puppet::{broadcast, joinable, listener, loan, ordered, pipe, sync, wait_set};
+use ipc_tests::puppet::{
+    broadcast, family, joinable, listener, loan, ordered, pipe, sync, wait_set,
+};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -139,6 +141,7 @@ impl Puppet {
             ("pipe", _) => return pipe::obey(&self.namespace, rest),
             ("listener", _) => return listener::obey(&self.namespace, rest),
             ("broadcast", _) => return broadcast::obey(&self.namespace, rest),
+            ("family", _) => return family::obey(&self.namespace, rest),
             ("wait", _) => return wait_set::obey(&self.namespace, rest),
             // ---- what to do with this process
             ("at", [time, ..]) => {
