@@ -46,8 +46,8 @@ pub(super) fn all() -> [Family; 7] {
 #[derive(Debug)]
 pub(super) struct Home {
     namespace: Namespace,
-    /// Handles of an event and a queue, on their way.
-    letters: Option<(String, String)>,
+    /// Handles of the family, and of an event and a queue in it, on their way.
+    letters: Option<[String; 3]>,
     /// The survivor's own.
     team: RefCell<Option<Manager>>,
     /// What the survivor came to while the victim was stopped.
@@ -68,10 +68,11 @@ impl Home {
         let queue = queue.expect("a queue can be made");
         event.set().expect("an event can be set");
         let letter = |text: serde_json::Result<String>| text.expect("a handle can be sent");
-        self.letters = Some((
+        self.letters = Some([
+            letter(serde_json::to_string(&team)),
             letter(serde_json::to_string(&event)),
             letter(serde_json::to_string(&queue)),
-        ));
+        ]);
     }
 
     /// Its users are dead from now on, and it has no name.
@@ -81,11 +82,13 @@ impl Home {
 
     /// Both members, or none: nobody finds a family that is gone in part.
     fn come(&self) -> Result<Option<(Event, Queue<Bytes>)>, String> {
-        let (event, queue) = self.letters.as_ref().ok_or("there are no members")?;
+        let [team, event, queue] = self.letters.as_ref().ok_or("there are no members")?;
+        // Kept, or the next one who comes to nothing would be the last user and end it.
+        let team = serde_json::from_str::<Manager>(team);
         let event = serde_json::from_str::<Event>(event);
         let queue = serde_json::from_str::<Queue<Bytes>>(queue);
-        match (event, queue) {
-            (Ok(event), Ok(queue)) => {
+        match (&team, event, queue) {
+            (Ok(_), Ok(event), Ok(queue)) => {
                 if !event.is_set() {
                     return Err("the event is another".to_owned());
                 }
@@ -94,8 +97,8 @@ impl Home {
                 queue.try_get().map_err(|e| e.to_string())?;
                 Ok(Some((event, queue)))
             }
-            (Err(_), Err(_)) => Ok(None),
-            (event, queue) => Err(format!("one of {event:?} and {queue:?} is gone")),
+            (Err(_), Err(_), Err(_)) => Ok(None),
+            (_, event, queue) => Err(format!("of {team:?}, {event:?} and {queue:?} some is gone")),
         }
     }
 
