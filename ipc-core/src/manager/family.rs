@@ -335,7 +335,6 @@ impl ManagerOptions {
     ///
     /// As [`create`](Self::create).
     pub fn anonymous(&self) -> Result<Manager> {
-        lifetime::collect_sometimes(&self.making.place()?);
         self.make(None)
     }
 
@@ -348,6 +347,7 @@ impl ManagerOptions {
                 why: "a family holds no families; make it beside the other one".into(),
             });
         }
+        lifetime::collect_sometimes(&namespace);
         Ok(Manager {
             family: family::create(&self.making, &namespace, name)?,
             name: name.map(|name| (namespace, name.to_owned())),

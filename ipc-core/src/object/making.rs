@@ -98,9 +98,11 @@ impl Making {
         build: Build<'_, S>,
     ) -> Result<Made<S>> {
         let namespace = self.place()?;
-        lifetime::collect_sometimes(&namespace);
         let path = namespace.ephemeral_file()?;
-        let is_ephemeral = is_ephemeral_file(&path);
+        let is_ephemeral = is_ephemeral_file(&path); // unless it is a family's
+        if is_ephemeral {
+            lifetime::collect_sometimes(&namespace);
+        }
         self.create_at(path, is_ephemeral, blueprint, build)
     }
 
