@@ -7,8 +7,8 @@
 
 use core::mem::MaybeUninit;
 
-/// From here on it pays to copy whole lines.
-const LONG: usize = 256;
+/// From here on it pays to copy more than a piece at a time.
+const LONG: usize = 32;
 /// The largest piece.
 const WORD: usize = 8;
 
