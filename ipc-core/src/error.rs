@@ -190,6 +190,28 @@ pub enum Error {
         /// The object's path.
         object: String,
     },
+    /// Bytes were asked for that shared memory does not have.
+    #[error("{object} has {size} bytes, and none from {offset} to {offset} + {bytes}")]
+    OutOfBounds {
+        /// The block's path.
+        object: String,
+        /// Where they were to begin.
+        offset: usize,
+        /// How many they were to be.
+        bytes: usize,
+        /// How many there are.
+        size: usize,
+    },
+    /// The bytes in shared memory are no value of the type that was asked for.
+    #[error("{object} holds no {type_name} at {offset}; read it as what it was written as")]
+    NotAValue {
+        /// The block's path.
+        object: String,
+        /// Where the bytes begin.
+        offset: usize,
+        /// The type.
+        type_name: &'static str,
+    },
     /// Any other refusal by the operating system.
     #[error("could not {operation} {object}: {}", nix::errno::Errno::from_raw(*errno).desc())]
     Io {
@@ -229,9 +251,10 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadName { .. } | Self::BadOption { .. } | Self::NotADirectory { .. } => {
-                ErrorKind::Usage
-            }
+            Self::BadName { .. }
+            | Self::BadOption { .. }
+            | Self::NotADirectory { .. }
+            | Self::OutOfBounds { .. } => ErrorKind::Usage,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Exists { .. } => ErrorKind::Exists,
             Self::ForeignOwner { .. }
@@ -242,6 +265,7 @@ impl Error {
             | Self::WrongType { .. }
             | Self::IncompatibleLayout { .. }
             | Self::NotAnObject { .. }
+            | Self::NotAValue { .. }
             | Self::Truncated { .. }
             | Self::Corrupt { .. } => ErrorKind::Unusable,
             Self::NoSpace { .. }

@@ -1,6 +1,6 @@
 //! Looking at objects without touching them: no slot, no lock, a read-only mapping.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
     channel::{
@@ -13,7 +13,7 @@ use crate::{
     },
     error::{Error, Result},
     object::{
-        Kind, Namespace,
+        Kind, Namespace, family,
         lifetime::{self, Object, Species},
         participant::Card,
         seat::{Activity, Visitor},
@@ -104,6 +104,8 @@ pub struct Inspection {
     pub queue: Option<QueueStat>,
     /// What only a joinable queue has.
     pub jobs: Option<JobStat>,
+    /// What only a manager has.
+    pub family: Option<FamilyStat>,
     /// In what state it is, in words; empty for a queue, unless that is joinable.
     pub state: String,
     /// How many permits are to be had now; of a semaphore only.
@@ -207,6 +209,34 @@ pub struct JobStat {
     pub lease_ns: u64,
 }
 
+/// The members of a manager's family, each looked at at its own instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FamilyStat {
+    /// Its directory.
+    pub directory: std::path::PathBuf,
+    /// What is in it and is an object, nameless ones first.
+    pub members: Vec<MemberStat>,
+}
+
+/// An object that lives and goes with a family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberStat {
+    /// Its name in the family, if it has one.
+    pub name: Option<String>,
+    /// What it is.
+    pub kind: Kind,
+    /// The type of its messages or values.
+    pub type_name: String,
+    /// Size of its file in bytes, all of it memory in use.
+    pub file_bytes: u64,
+    /// How many processes are attached to it.
+    pub living: u32,
+    /// How many died attached and were not swept yet.
+    pub dead: u32,
+}
+
 impl Namespace {
     /// Looks at an object without attaching to it.
     ///
@@ -238,6 +268,7 @@ impl Namespace {
             }
             _ => None,
         };
+        let family = (kind == Kind::Manager).then(|| family_stat(&family::dir_in(self, &facts)));
         let looked = primitive!(kind, M => {
             let mechanism = frame::build::<M>(&region, &facts).map_err(|d| d.of(&label))?;
             let words = (mechanism.describe(), frame::visitors(&*mechanism));
@@ -261,6 +292,7 @@ impl Namespace {
                 let ring = broadcast::build(&region, &facts).map_err(|d| d.of(&label))?;
                 (ring.describe(), ring.visitors())
             }
+            None if let Some(family) = &family => (describe_family(family), Vec::new()),
             None if matches!(kind, Kind::LifoQueue | Kind::PriorityQueue) => {
                 (String::new(), ordered_visitors(&label, &region, &facts)?)
             }
@@ -285,6 +317,7 @@ impl Namespace {
                 .collect(),
             queue,
             jobs,
+            family,
             state,
             permits,
             visits: visits(visitors),
@@ -299,38 +332,92 @@ impl Namespace {
         Ok(inspection)
     }
 
-    /// Repairs what dead participants left in an object. Returns how many there were.
+    /// Repairs what dead participants left in an object, of a manager also in its members. Returns how many there were.
     ///
     /// # Errors
     ///
     /// As [`Namespace::inspect`], and [`Error::WrongKind`] for a kind that this version does not know.
     pub fn sweep(&self, name: &str) -> Result<u32> {
-        let path = self.file_of(name)?;
         let inspection = self.inspect(name)?;
-        let species = Species {
-            kind: inspection.kind,
-            type_name: None,
+        let Some(stat) = inspection.family else {
+            return sweep(&self.file_of(name)?, inspection.kind);
         };
-        let swept = primitive!(inspection.kind, M => {
-            Object::open(&path, species, &frame::build::<M>)?.0.sweep()
-        });
-        match inspection.kind {
-            Kind::Queue => Object::open(&path, species, &container::build)?.0.sweep(),
-            Kind::JoinableQueue => Object::open(&path, species, &jobs::build)?.0.sweep(),
-            Kind::Pipe => Object::open(&path, species, &pipe::build)?.0.sweep(),
-            Kind::Listener => Object::open(&path, species, &listener::build)?.0.sweep(),
-            Kind::Broadcast => Object::open(&path, species, &broadcast::build)?.0.sweep(),
-            Kind::LifoQueue | Kind::PriorityQueue => {
-                Object::open(&path, species, &ordered::build)?.0.sweep()
-            }
-            _ if let Some(swept) = swept => swept,
-            _ => Err(Error::WrongKind {
-                object: path.to_string_lossy().into_owned(),
-                found: inspection.kind.to_string(),
-                expected: "kind that this version knows".to_owned(),
-            }),
+        let family = family::open(self, name)?; // which sweeps it
+        let before = inspection.participants.iter();
+        let dead = before.filter(|p| p.state == ParticipantState::Dead).count() as u32;
+        let mut swept = dead + family.sweep()?;
+        for path in member_files(&stat.directory) {
+            swept += match member_stat(&path) {
+                Some(member) => sweep(&path, member.kind)?,
+                None => 0, // gone, or damaged: who uses it hears of that
+            };
         }
+        Ok(swept)
     }
+}
+
+fn sweep(path: &Path, kind: Kind) -> Result<u32> {
+    let species = Species {
+        kind,
+        type_name: None,
+    };
+    let swept = primitive!(kind, M => {
+        Object::open(path, species, &frame::build::<M>)?.0.sweep()
+    });
+    match kind {
+        Kind::Queue => Object::open(path, species, &container::build)?.0.sweep(),
+        Kind::JoinableQueue => Object::open(path, species, &jobs::build)?.0.sweep(),
+        Kind::Pipe => Object::open(path, species, &pipe::build)?.0.sweep(),
+        Kind::Listener => Object::open(path, species, &listener::build)?.0.sweep(),
+        Kind::Broadcast => Object::open(path, species, &broadcast::build)?.0.sweep(),
+        Kind::LifoQueue | Kind::PriorityQueue => {
+            Object::open(path, species, &ordered::build)?.0.sweep()
+        }
+        _ if let Some(swept) = swept => swept,
+        _ => Err(Error::WrongKind {
+            object: path.to_string_lossy().into_owned(),
+            found: kind.to_string(),
+            expected: "kind that this version knows".to_owned(),
+        }),
+    }
+}
+
+fn family_stat(directory: &Path) -> FamilyStat {
+    let files = member_files(directory);
+    FamilyStat {
+        directory: directory.to_owned(),
+        members: files.iter().filter_map(|path| member_stat(path)).collect(),
+    }
+}
+
+/// None if the directory is gone or nobody may look into it.
+fn member_files(directory: &Path) -> Vec<std::path::PathBuf> {
+    family::members(directory).unwrap_or_default()
+}
+
+/// None for what is gone, or no object that this version can read.
+fn member_stat(path: &Path) -> Option<MemberStat> {
+    let label = path.to_string_lossy();
+    let file = file::open_read_only(path).ok()?;
+    let inode = file::facts(&file).ok()?.inode;
+    let (region, facts) = lifetime::examine(&label, &file, false).ok()?;
+    let (participants, _) = lifetime::census_of(&region, &facts, Arc::new(file), inode).ok()?;
+    let cards = participants.cards();
+    let living = cards.iter().filter(|card| card.is_alive).count();
+    let name = path.file_name()?.to_str()?;
+    Some(MemberStat {
+        name: (!name.starts_with('.')).then(|| name.to_owned()),
+        kind: Kind::from(facts.kind),
+        type_name: facts.type_name,
+        file_bytes: facts.file_bytes,
+        living: living as u32,
+        dead: (cards.len() - living) as u32,
+    })
+}
+
+fn describe_family(family: &FamilyStat) -> String {
+    let bytes: u64 = family.members.iter().map(|member| member.file_bytes).sum();
+    format!("{} members, {bytes} bytes", family.members.len())
 }
 
 fn visits(visitors: Vec<Visitor>) -> Vec<Visit> {

@@ -32,11 +32,15 @@ mod object;
 
 mod slab;
 
+mod shared_memory;
+
 mod sync;
 
 mod message;
 
 mod channel;
+
+mod manager;
 
 mod wait_set;
 
@@ -67,9 +71,13 @@ pub use channel::pipe::{
 };
 pub use channel::queue::{Iter, Queue};
 pub use error::{Error, ErrorKind, Result};
-pub use inspect::{Inspection, JobStat, Participant, ParticipantState, QueueStat, Visit};
+pub use inspect::{
+    FamilyStat, Inspection, JobStat, MemberStat, Participant, ParticipantState, QueueStat, Visit,
+};
+pub use manager::family::{Manager, ManagerOptions};
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};
+pub use shared_memory::{SharedMemory, SharedMemoryOptions, SharedMemoryStat};
 pub use sync::{
     AcquireTimeoutError, Barrier, BarrierError, BoundedSemaphore, BoundedSemaphoreGuard, Condition,
     Event, Lock, LockGuard, Options, RLock, RLockGuard, ReadGuard, ReleaseError, RwLock, Semaphore,

@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use ipc_core::{Activity, Error, ErrorKind, Inspection, Namespace, ParticipantState, QueueStat};
+use ipc_core::{
+    Activity, Error, ErrorKind, FamilyStat, Inspection, MemberStat, Namespace, ParticipantState,
+    QueueStat,
+};
 use serde::Serialize;
 
 use crate::{
@@ -54,6 +57,29 @@ pub(crate) struct Object {
     pub(crate) queue: Option<Queue>,
     /// What only a synchronisation object has.
     pub(crate) sync: Option<Sync>,
+    /// What only a manager has.
+    pub(crate) family: Option<Family>,
+}
+
+/// The members of a manager's family.
+#[derive(Debug, Serialize)]
+pub(crate) struct Family {
+    pub(crate) directory: String,
+    pub(crate) members: Vec<Member>,
+}
+
+/// An object that lives and goes with a family.
+#[derive(Debug, Serialize)]
+pub(crate) struct Member {
+    /// None of a member without a name.
+    pub(crate) name: Option<String>,
+    pub(crate) kind: String,
+    #[serde(rename = "type")]
+    pub(crate) type_name: String,
+    pub(crate) file_bytes: u64,
+    pub(crate) living: u32,
+    /// Those that died attached and were not swept yet.
+    pub(crate) dead: u32,
 }
 
 /// What a synchronisation object says.
@@ -208,6 +234,7 @@ impl From<Inspection> for Object {
             deaths: found.deaths,
             participants: found.participants.into_iter().map(Into::into).collect(),
             queue: found.queue.map(Into::into),
+            family: found.family.map(Into::into),
             name: found.name,
         }
     }
@@ -225,6 +252,23 @@ impl From<ipc_core::Participant> for Participant {
             since: human::time(found.attached_unix_ns),
             since_seconds: human::since(found.attached_unix_ns).as_secs(),
             name: found.name,
+        }
+    }
+}
+
+impl From<FamilyStat> for Family {
+    fn from(found: FamilyStat) -> Self {
+        let member = |member: MemberStat| Member {
+            name: member.name,
+            kind: member.kind.to_string(),
+            type_name: member.type_name,
+            file_bytes: member.file_bytes,
+            living: member.living,
+            dead: member.dead,
+        };
+        Self {
+            directory: found.directory.display().to_string(),
+            members: found.members.into_iter().map(member).collect(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! An answer begins with `ok` or `err`. A puppet that is dropped is killed.
 
 pub mod broadcast;
+pub mod family;
 pub mod frames;
 pub mod joinable;
 pub mod listener;

@@ -6,8 +6,8 @@
 //! `birth` and `visit` (from create to unlink); `slot_reuse` (a sweeper that comes too late).
 //!
 //! Then those of the queues in another order: `ordered`; of the joinable queue: `joinable`; of the pipe: `pipe`; of the broadcast: `broadcast`; of the
-//! listener and its clients: `listener`; and of the synchronisation objects: `sync`, with
-//! `sleeper` (processes asleep). `campaigns`: what is done to them.
+//! listener and its clients: `listener`; of the synchronisation objects: `sync`, with
+//! `sleeper` (processes asleep); of families: `family`; and of raw blocks: `shm`. `campaigns`: what is done to them.
 
 mod act;
 mod aftermath;
@@ -15,6 +15,7 @@ mod birth;
 mod broadcast;
 mod campaigns;
 mod conservation;
+mod family;
 mod joinable;
 mod listener;
 mod message;
@@ -22,6 +23,7 @@ mod oracle;
 mod ordered;
 mod pipe;
 mod queue;
+mod shm;
 mod sleeper;
 mod slot_reuse;
 mod sync;
@@ -64,5 +66,7 @@ pub fn all() -> Vec<Entry> {
         .chain(broadcast::all())
         .chain(listener::all().map(Entry::new))
         .chain(sync::all())
+        .chain(family::all().map(Entry::new))
+        .chain([shm::Raw::Create, shm::Raw::Unlink].map(Entry::new))
         .collect()
 }

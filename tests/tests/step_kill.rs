@@ -330,6 +330,39 @@ fn listeners_and_clients_survive_a_kill_and_a_stop_at_each_step_of_their_meeting
     }
 }
 
+#[test]
+fn families_are_there_or_gone_as_a_whole_whoever_is_killed_or_stopped() {
+    let scenarios = match is_at_leisure() {
+        true => &["family/"][..],
+        false => &["family/leave", "family/collect"],
+    };
+    for campaign in ["kill", "stop"] {
+        let trials: usize = scenarios.iter().map(|s| trials_of(s, campaign)).sum();
+        assert!(trials > 70, "{campaign}: {trials} trials");
+    }
+}
+
+/// Only at leisure: a collection is tens of thousands of instructions, and each of its system calls is a point.
+#[test]
+fn families_survive_a_collector_that_is_killed_too() {
+    if is_at_leisure() {
+        let trials = trials_of("family/", "nested");
+        assert!(trials > 500, "{trials} trials");
+    }
+}
+
+#[test]
+fn raw_blocks_are_made_or_can_be_removed_and_no_successor_is() {
+    let scenarios = match is_at_leisure() {
+        true => "shm/",
+        false => "shm/unlink",
+    };
+    for campaign in ["kill", "stop"] {
+        let trials = trials_of(scenarios, campaign);
+        assert!(trials > 10, "{campaign}: {trials} trials");
+    }
+}
+
 fn is_at_leisure() -> bool {
     env::var_os("IPC_STEP_KILL").is_some_and(|value| value == "all")
 }

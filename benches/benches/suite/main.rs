@@ -5,6 +5,7 @@
 #![allow(missing_docs)] // a program, not an API
 
 mod broadcast;
+mod family;
 mod floors;
 mod joinable;
 mod loan;
@@ -88,5 +89,7 @@ fn main() {
     sync::conditions(&mut suite);
     wait_set::round_trips(&mut suite);
     wait_set::ready(&mut suite);
+    family::raw_blocks(&mut suite);
+    family::families(&mut suite);
     suite.finish();
 }

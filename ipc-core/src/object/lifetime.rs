@@ -26,6 +26,7 @@ use std::{
 };
 
 use super::{
+    family,
     kind::Kind,
     namespace::{self, Namespace},
     participant::{
@@ -111,6 +112,8 @@ pub(crate) struct Object {
     participants: Participants,
     structure: Arc<dyn Repair>,
     is_ephemeral: bool,
+    /// Of a member, its family: alive as long as this process has the member.
+    keeper: Option<Arc<Object>>,
     /// `fork epoch << 32 | owner`, so that one comparison tells a forked child that it is not attached.
     member: AtomicU64,
     token: Mutex<Option<(u32, Owner, Token)>>,
@@ -135,6 +138,7 @@ impl Object {
     ) -> Result<(Arc<Self>, Arc<S>)> {
         let label = path.to_string_lossy().into_owned();
         let type_name = species.type_name.unwrap_or_default();
+        let keeper = family::keeper_of(&path)?;
         let dir = path.parent().unwrap_or(Path::new("."));
         let failed = |operation| move |e: io::Error| (operation, e);
         let make = || -> Result<_, (&'static str, io::Error)> {
@@ -175,7 +179,7 @@ impl Object {
             .file()
             .try_clone()
             .map_err(|e| Error::from_io(&label, "duplicate", &e))?;
-        let (object, structure) = Self::over(&path, file, region, facts, build)?;
+        let (object, structure) = Self::over(&path, file, keeper, region, facts, build)?;
         let mut object = object;
         if is_ephemeral {
             object.is_ephemeral = true;
@@ -201,9 +205,10 @@ impl Object {
         build: Build<'_, S>,
     ) -> Result<(Arc<Self>, Arc<S>)> {
         let label = path.to_string_lossy();
+        let keeper = family::keeper_of(path)?;
         for _ in 0..RETRIES {
             let file = file::open(path).map_err(|e| open_error(&label, &e))?;
-            let (object, structure) = Self::of_file(path, file, species, build)?;
+            let (object, structure) = Self::kept(path, file, keeper.clone(), species, build)?;
             let is_still_named =
                 file::facts_at(path).is_ok_and(|f| f.inode == object.inode && f.links > 0);
             if is_still_named {
@@ -222,6 +227,17 @@ impl Object {
         species: Species<'_>,
         build: Build<'_, S>,
     ) -> Result<(Arc<Self>, Arc<S>)> {
+        Self::kept(path, file, None, species, build)
+    }
+
+    /// As [`Self::of_file`], for a member of a family that this process is attached to.
+    fn kept<S: Repair + 'static>(
+        path: &Path,
+        file: File,
+        keeper: Option<Arc<Object>>,
+        species: Species<'_>,
+        build: Build<'_, S>,
+    ) -> Result<(Arc<Self>, Arc<S>)> {
         let label = path.to_string_lossy();
         let inode = file::facts(&file)
             .map_err(|e| Error::from_io(&label, "examine", &e))?
@@ -236,7 +252,7 @@ impl Object {
         }
         let (region, facts) = examine(&label, &file, true)?;
         check_species(&label, &facts, species)?;
-        let (object, structure) = Self::over(path, file, region, facts, build)?;
+        let (object, structure) = Self::over(path, file, keeper, region, facts, build)?;
         object.attach()?;
         let (object, is_ours) = remember(object);
         let structure = if is_ours {
@@ -251,6 +267,7 @@ impl Object {
     fn over<S: Repair + 'static>(
         path: &Path,
         file: File,
+        keeper: Option<Arc<Object>>,
         region: Arc<Region>,
         facts: Facts,
         build: Build<'_, S>,
@@ -273,6 +290,7 @@ impl Object {
             participants,
             structure: Arc::clone(&structure) as Arc<dyn Repair>,
             is_ephemeral,
+            keeper,
             member: AtomicU64::new(0),
             token: Mutex::new(None),
         };
@@ -296,6 +314,9 @@ impl Object {
     /// Takes a slot for this process, once.
     #[cold]
     pub(crate) fn attach(&self) -> Result<Owner> {
+        if let Some(family) = self.keeper.as_ref().filter(|f| f.owner().is_none()) {
+            family.attach()?;
+        }
         let epoch = fork::epoch();
         // Dropped last: no thread is in here while another forks, so a child never finds `token` locked.
         let no_fork = fork::hold_forks();
@@ -402,11 +423,18 @@ impl Object {
 
     /// The object's name, unless it has none.
     pub(crate) fn name(&self) -> Option<&str> {
-        if self.is_ephemeral {
-            None
-        } else {
-            self.path.file_name()?.to_str()
-        }
+        let name = self.path.file_name()?.to_str()?;
+        let has_name = !self.is_ephemeral && !name.starts_with('.');
+        has_name.then_some(name)
+    }
+
+    pub(crate) fn inode(&self) -> Inode {
+        self.inode
+    }
+
+    /// The directory that the object is in, as a namespace.
+    pub(crate) fn namespace_around(&self) -> Namespace {
+        Namespace::in_directory(self.path.parent().unwrap_or(Path::new("/")))
     }
 
     /// Where the object is, or was, and its file.
@@ -449,6 +477,9 @@ impl Drop for Object {
             // Fails unless we were the last, which is the point.
             let _ = remove_if(&self.path, Removal::Unused, Some(self.inode));
         }
+        if let Some(family) = family::dir_of_own_file(&self.path) {
+            let _ = family::collect(family); // the same
+        }
     }
 }
 
@@ -462,6 +493,14 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn inode(&self) -> Inode {
+        self.inode
+    }
+
     /// Comes to the object: by its path, or, once that is gone, through the sender while it lives.
     pub(crate) fn redeem<S: Repair + 'static>(
         &self,
@@ -469,9 +508,15 @@ impl Ticket {
         build: Build<'_, S>,
     ) -> Result<(Arc<Object>, Arc<S>)> {
         let is_it = |file: &File| file::facts(file).is_ok_and(|f| f.inode == self.inode);
+        // Of a family that is gone, only who still has the member can give it.
+        let (keeper, is_gone) = match family::keeper_of(&self.path) {
+            Ok(keeper) => (keeper, false),
+            Err(Error::NotFound { .. }) => (None, true),
+            Err(e) => return Err(e),
+        };
         // Looked at first: the sender may have named a device.
         let is_file = file::facts_at(&self.path).is_ok_and(|f| f.is_regular);
-        let by_path = if is_file {
+        let by_path = if is_file && !is_gone {
             file::open(&self.path).ok().filter(is_it)
         } else {
             None
@@ -483,7 +528,7 @@ impl Ticket {
         });
         let label = || self.path.to_string_lossy().into_owned();
         let file = file.ok_or_else(|| Error::NotFound { object: label() })?;
-        Object::of_file(&self.path, file, species, build)
+        Object::kept(&self.path, file, keeper, species, build)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{
     lifetime::{self, Build, Object, Recipe, Species},
-    namespace::Namespace,
+    namespace::{Namespace, is_ephemeral_file},
     participant::{MAX_PARTICIPANTS, Repair},
     wait::WaitStrategy,
 };
@@ -98,11 +98,15 @@ impl Making {
         build: Build<'_, S>,
     ) -> Result<Made<S>> {
         let namespace = self.place()?;
-        lifetime::collect_sometimes(&namespace);
-        self.create_at(namespace.ephemeral_file()?, true, blueprint, build)
+        let path = namespace.ephemeral_file()?;
+        let is_ephemeral = is_ephemeral_file(&path); // unless it is a family's
+        if is_ephemeral {
+            lifetime::collect_sometimes(&namespace);
+        }
+        self.create_at(path, is_ephemeral, blueprint, build)
     }
 
-    fn create_at<S: Repair + 'static>(
+    pub(crate) fn create_at<S: Repair + 'static>(
         &self,
         path: PathBuf,
         is_ephemeral: bool,
@@ -120,7 +124,7 @@ impl Making {
         Object::create(path, is_ephemeral, blueprint.species, &recipe, build)
     }
 
-    fn place(&self) -> Result<Namespace> {
+    pub(crate) fn place(&self) -> Result<Namespace> {
         self.namespace.clone().map_or_else(Namespace::current, Ok)
     }
 }

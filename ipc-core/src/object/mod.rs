@@ -1,5 +1,6 @@
 //! What all named objects share: a name, a life, the processes that use them, who of these does what, and a way to sleep.
 
+pub(crate) mod family;
 pub(crate) mod kind;
 pub(crate) mod lifetime;
 pub(crate) mod making;

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{lifetime, rendezvous};
+use super::{family, lifetime, rendezvous};
 use crate::{
     error::{Error, Result},
     os::{file, process},
@@ -43,9 +43,9 @@ pub struct Space {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leftover {
-    /// The file.
+    /// The file, or the directory of a family.
     pub path: PathBuf,
-    /// Its size in bytes.
+    /// Its size in bytes, with all that is in it.
     pub bytes: u64,
 }
 
@@ -115,6 +115,13 @@ impl Namespace {
         Ok(Self { dir })
     }
 
+    /// In a directory that is known to be good.
+    pub(crate) fn in_directory(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -136,13 +143,14 @@ impl Namespace {
         Ok(names)
     }
 
-    /// Removes the name of an object. Who has the object open keeps it; its memory is freed with the last of them.
+    /// Removes the name of an object. Who has the object open keeps it; its memory is freed with the last of them, and so are the
+    /// members of a [`Manager`](crate::Manager).
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`], [`Error::PermissionDenied`], [`Error::BadName`], and what [`Namespace::at`] lists.
     pub fn unlink(&self, name: &str) -> Result<()> {
-        lifetime::remove(&self.file_of(name)?, lifetime::Removal::Forced).map(drop)
+        self.remove(name, lifetime::Removal::Forced)
     }
 
     /// Removes an object unless a living process is attached to it.
@@ -151,11 +159,23 @@ impl Namespace {
     ///
     /// [`Error::InUse`] if so; otherwise as [`Namespace::unlink`].
     pub fn unlink_unused(&self, name: &str) -> Result<()> {
-        lifetime::remove(&self.file_of(name)?, lifetime::Removal::Unused).map(drop)
+        self.remove(name, lifetime::Removal::Unused)
     }
 
-    /// What dead processes left: objects without a name that nobody uses any more, files that were never finished, and what listeners
-    /// had, their names included. (All other named objects stay until they are removed.)
+    fn remove(&self, name: &str, removal: lifetime::Removal) -> Result<()> {
+        let path = self.file_of(name)?;
+        let family = family::dir_of_name(self, &path);
+        lifetime::remove(&path, removal)?;
+        if let Some(dir) = family {
+            // Who is attached keeps it; what cannot be removed now is left over.
+            let _ = family::collect(&dir);
+        }
+        Ok(())
+    }
+
+    /// What dead processes left: objects without a name that nobody uses any more, directories of families that nobody uses any more and that
+    /// have no name, files that were never finished, and what listeners had, their names included. (All other named objects stay until
+    /// they are removed.)
     ///
     /// # Errors
     ///
@@ -171,6 +191,13 @@ impl Namespace {
         let mut found: Vec<Leftover> = abandoned(self.collectable()?).collect();
         let sockets = rendezvous::abandoned(self)?.into_iter();
         found.extend(sockets.map(|path| Leftover { path, bytes: 0 }));
+        let families = family::all(self)
+            .map_err(|e| Error::from_io(&self.dir.to_string_lossy(), "read directory", &e))?;
+        for path in families {
+            if let Ok(Some(bytes)) = family::bytes_if_abandoned(&path) {
+                found.push(Leftover { path, bytes });
+            }
+        }
         Ok(found)
     }
 
@@ -207,6 +234,10 @@ impl Namespace {
 
     /// A new file name for an object without one.
     pub(crate) fn ephemeral_file(&self) -> Result<PathBuf> {
+        if family::is_dir(&self.dir) {
+            // It goes with its family.
+            return Ok(self.dir.join(format!(".{}", file::unique())));
+        }
         let dir = self.dir.join(EPHEMERAL);
         // Who may use the namespace may use its nameless objects.
         let mode = file::facts_at(&self.dir).map_or(0o700, |f| f.mode & 0o7770);
@@ -253,6 +284,8 @@ fn remove_all(mut leftovers: Vec<Leftover>) -> Collected {
     leftovers.retain(|l| {
         if rendezvous::is_socket(&l.path) {
             rendezvous::remove(&l.path).is_ok()
+        } else if family::is_dir(&l.path) {
+            family::collect(&l.path).unwrap_or(false)
         } else {
             lifetime::remove(&l.path, lifetime::Removal::Unused).is_ok()
         }

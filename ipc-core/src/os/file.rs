@@ -66,22 +66,11 @@ impl Unpublished {
 
     /// Reserves every byte now, so that no later write can find the file system full.
     pub(crate) fn allocate(&self, bytes: u64) -> io::Result<()> {
-        let length = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
-        loop {
-            match posix_fallocate(&self.file, 0, length) {
-                Ok(()) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
+        allocate(&self.file, bytes)
     }
 
     pub(crate) fn share(&self, mode: u32, group: Option<u32>) -> io::Result<()> {
-        if let Some(group) = group {
-            fchown(&self.file, None, Some(Gid::from_raw(group)))?;
-        }
-        fchmod(&self.file, Mode::from_bits_truncate(mode))?;
-        Ok(())
+        share(&self.file, mode, group)
     }
 
     /// Gives the file its name; `AlreadyExists` if something has it.
@@ -119,6 +108,27 @@ impl Drop for Unpublished {
     }
 }
 
+/// Reserves the first `bytes` bytes, and makes the file so long at least.
+pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    let length = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
+    loop {
+        match posix_fallocate(file, 0, length) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Gives a file its group and permissions, whatever the umask.
+pub(crate) fn share(file: &File, mode: u32, group: Option<u32>) -> io::Result<()> {
+    if let Some(group) = group {
+        fchown(file, None, Some(Gid::from_raw(group)))?;
+    }
+    fchmod(file, Mode::from_bits_truncate(mode))?;
+    Ok(())
+}
+
 fn lacks_tmpfile(e: &io::Error) -> bool {
     matches!(
         e.raw_os_error(),
@@ -135,6 +145,24 @@ pub(crate) fn unique() -> String {
     } else {
         random.to_owned()
     }
+}
+
+/// As a name part, a number that no other process picks at the same time.
+pub(crate) fn unique_number() -> [u64; 2] {
+    let digits: String = unique().chars().filter(char::is_ascii_hexdigit).collect();
+    let half = |text: Option<&str>| u64::from_str_radix(text?, 16).ok();
+    let halves = (half(digits.get(..16)), half(digits.get(16..32)));
+    match halves {
+        (Some(first), Some(second)) => [first, second],
+        _ => [u64::from(std::process::id()), super::clock::unix_ns()],
+    }
+}
+
+/// Opens a directory, never through a symbolic link.
+pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
+    options()
+        .custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY | libc::O_CLOEXEC)
+        .open(path)
 }
 
 /// Opens an existing file for reading and writing, never through a symbolic link.

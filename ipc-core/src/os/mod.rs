@@ -2,6 +2,7 @@
 
 #[cfg(not(loom))]
 pub(crate) mod alarm;
+pub(crate) mod bytes;
 pub(crate) mod clock;
 pub(crate) mod copy;
 pub(crate) mod descriptor;
@@ -11,6 +12,7 @@ pub(crate) mod futex;
 pub(crate) mod map;
 pub(crate) mod membarrier;
 pub(crate) mod process;
+pub(crate) mod shm;
 pub(crate) mod sigbus;
 pub(crate) mod socket;
 pub(crate) mod thread;

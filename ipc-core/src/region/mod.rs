@@ -3,6 +3,7 @@
 pub(crate) mod identity;
 pub(crate) mod layout;
 pub(crate) mod plain;
+pub(crate) mod raw;
 #[expect(clippy::module_inception, reason = "the type that the folder is about")]
 pub(crate) mod region;
 

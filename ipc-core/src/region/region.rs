@@ -120,6 +120,16 @@ impl Region {
         }
     }
 
+    /// The address of its first byte.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// In bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
     /// `count` values of `T`, `offset` bytes in.
     pub(crate) fn span<T: Shared>(
         self: &Arc<Self>,

@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod objects;
 pub(crate) mod pipe;
 pub(crate) mod queue;
+pub(crate) mod shm;
 pub(crate) mod sync;
 pub(crate) mod values;
 
@@ -66,6 +67,9 @@ pub(crate) enum Verb {
     Pipe(pipe::Verb),
     Pub(broadcast::Pub),
     Sub(broadcast::Sub),
+    /// Create raw blocks of shared memory, which Python and C open by name, and look into them
+    #[command(subcommand)]
+    Shm(shm::Verb),
     /// Run commands one at a time, or readers beside each other
     #[command(subcommand)]
     Lock(sync::LockVerb),

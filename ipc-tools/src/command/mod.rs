@@ -33,6 +33,7 @@ mod pipe;
 mod put;
 mod rescue;
 mod rm;
+mod shm;
 mod stat;
 mod sync;
 mod who;
@@ -53,6 +54,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Verb::Pipe(verb) => pipe::run(place, verb),
         Verb::Pub(args) => broadcast::publish(place, args),
         Verb::Sub(args) => broadcast::subscribe(place, &args),
+        Verb::Shm(verb) => shm::run(verb),
         Verb::Lock(verb) => sync::lock::run(place, &verb),
         Verb::Sem(verb) => sync::sem::run(place, &verb),
         Verb::Event(verb) => sync::event::run(place, &verb),

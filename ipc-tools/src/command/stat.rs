@@ -9,7 +9,7 @@ use crate::{
     args::{Place, objects::Stat},
     exit::Outcome,
     output::{human, json, print_styled},
-    snapshot::{self, Object, Queue, Sync},
+    snapshot::{self, Member, Object, Queue, Sync},
 };
 
 #[derive(Serialize)]
@@ -64,6 +64,15 @@ fn describe(object: &Object) -> String {
     if let Some(sync) = &object.sync {
         lines.extend(describe_sync(sync));
     }
+    if let Some(family) = &object.family {
+        lines.push(("directory", family.directory.clone()));
+        lines.extend(
+            family
+                .members
+                .iter()
+                .map(|m| ("member", describe_member(m))),
+        );
+    }
     lines
         .iter()
         .map(|(key, value)| format!("{key:<16}{}\n", human::printable(value)))
@@ -92,6 +101,23 @@ fn describe_sync(sync: &Sync) -> [(&'static str, String); 2] {
         counts.join(", ")
     };
     [("state", sync.state.clone()), ("visits", visits)]
+}
+
+fn describe_member(member: &Member) -> String {
+    format!(
+        "{}: {}{}{}, {}, {} alive, {} dead",
+        member.name.as_deref().unwrap_or("-"),
+        member.kind,
+        if member.type_name.is_empty() {
+            ""
+        } else {
+            " of "
+        },
+        member.type_name,
+        size(member.file_bytes),
+        member.living,
+        member.dead
+    )
 }
 
 fn describe_queue(queue: &Queue) -> [(&'static str, String); 8] {

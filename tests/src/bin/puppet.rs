@@ -16,7 +16,7 @@ use clap::Parser;
 use ipc_core::{Bytes, Namespace, Queue};
 use ipc_tests::corruption::live;
 use ipc_tests::puppet::{
-    broadcast, frames, joinable, listener, loan, ordered, pipe, sync, wait_set,
+    broadcast, family, frames, joinable, listener, loan, ordered, pipe, sync, wait_set,
 };
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -143,6 +143,7 @@ impl Puppet {
             ("listener", _) => return listener::obey(&self.namespace, rest),
             ("broadcast", _) => return broadcast::obey(&self.namespace, rest),
             ("frames", _) => return frames::obey(&self.namespace, rest),
+            ("family", _) => return family::obey(&self.namespace, rest),
             ("wait", _) => return wait_set::obey(&self.namespace, rest),
             ("endure", [kind, name, seed, millis]) => {
                 let duration = Duration::from_millis(millis.parse()?);

@@ -9,7 +9,7 @@ use crate::{
     error::{Damage, Error, Result},
     message::Message,
     object::{
-        Kind, Namespace,
+        Kind, Namespace, family,
         lifetime::{self, Removal, Species},
         making::{Blueprint, Made, Making},
         participant::{Dead, Repair},
@@ -135,6 +135,12 @@ impl<T: Message> ListenerOptions<T> {
     /// [`Error::BadOption`]; [`Error::BadName`]; [`Error::NoSpace`]; [`Error::PermissionDenied`]; [`Error::Io`].
     pub fn bind(&self, name: &str) -> Result<Listener<T>> {
         let namespace = self.place()?;
+        if family::is_dir(namespace.path()) {
+            return Err(Error::BadOption {
+                option: "namespace",
+                why: "the pipes of a listener would stay in the family as long as it lives; bind it beside the family".into(),
+            });
+        }
         let pipes = self.pipes(&namespace);
         pipes.check()?;
         let number = fresh_number();

@@ -120,7 +120,15 @@ impl Patient {
         let leftovers = self.namespace.leftovers()?;
         if !leftovers.is_empty() {
             let bytes = human::bytes(leftovers.iter().map(|l| l.bytes).sum());
-            let what = format!("{} file(s) of dead processes, {bytes}", leftovers.len());
+            let families = leftovers.iter().filter(|l| l.path.is_dir()).count();
+            let files = match (leftovers.len() - families, families) {
+                (files, 0) => format!("{files} file(s)"),
+                (0, families) => format!("{families} nameless family(s) of objects"),
+                (files, families) => {
+                    format!("{files} file(s) and {families} nameless family(s) of objects")
+                }
+            };
+            let what = format!("{files} of dead processes, {bytes}");
             let namespace = self.namespace.clone();
             self.repairable("leftover", what, || namespace.collect().map(drop));
         }
@@ -129,8 +137,13 @@ impl Patient {
 
     fn examine_object(&mut self, object: &Object) {
         let name = &object.name;
-        if object.dead() > 0 {
-            let what = format!("{} dead participant(s) not swept yet", object.dead());
+        let in_members = object.family.iter().flat_map(|family| &family.members);
+        let in_members: u32 = in_members.map(|member| member.dead).sum();
+        if object.dead() > 0 || in_members > 0 {
+            let mut what = format!("{} dead participant(s) not swept yet", object.dead());
+            if in_members > 0 {
+                what += &format!(", and {in_members} of its members");
+            }
             let namespace = self.namespace.clone();
             self.repairable(name, what, || namespace.sweep(name).map(drop));
         }

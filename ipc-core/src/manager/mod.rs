@@ -1,0 +1,3 @@
+//! Data that processes share, and families of objects.
+
+pub(crate) mod family;
