@@ -84,7 +84,7 @@ use crate::{
     region::{CacheLine, Fresh, One, OutOfBounds, Planner, Region, Span},
 };
 
-pub(crate) use item::Item;
+pub(crate) use item::{Item, words_of};
 pub(crate) use view::View;
 pub(crate) use words::{INFO_BITS, Ref};
 

@@ -37,6 +37,16 @@ impl Heap {
     }
 }
 
+impl Heap {
+    /// The words of an item that is one block, whatever its block holds by now. What is read there counts only if the caller knows that the
+    /// item was still there.
+    #[inline]
+    pub(crate) fn words_of_block(&self, name: Ref, words: usize) -> Option<&[AtomicU64]> {
+        let start = name.word() + WHOLE_HEADER / 8;
+        self.words.get(start..start + words)
+    }
+}
+
 impl<'a> View<'a> {
     #[inline]
     pub(crate) fn name(&self) -> Ref {
@@ -68,6 +78,17 @@ impl<'a> View<'a> {
         let start = self.name.word() + WHOLE_HEADER / 8;
         let end = start.checked_add(self.title.words())?;
         self.heap.words.get(start..end)
+    }
+
+    /// The first of them.
+    #[inline]
+    pub(crate) fn first_word(&self) -> u64 {
+        let header = match self.title.part() {
+            Some(Part::Whole) => WHOLE_HEADER,
+            _ => PART_HEADER,
+        };
+        let word = self.heap.words.get(self.name.word() + header / 8);
+        word.map_or(0, |word| word.load(Relaxed))
     }
 
     /// Appends `bytes` bytes from word `start` on to `out`. Whether there were so many.

@@ -1,0 +1,3 @@
+//! Data that processes share.
+
+pub(crate) mod dict;
