@@ -12,6 +12,7 @@ use crate::{
         queue::{container, ring::Ring},
     },
     error::{Error, Result},
+    manager::dict::{DictStat, options as dict},
     object::{
         Kind, Namespace,
         lifetime::{self, Object, Species},
@@ -104,6 +105,8 @@ pub struct Inspection {
     pub queue: Option<QueueStat>,
     /// What only a joinable queue has.
     pub jobs: Option<JobStat>,
+    /// Of a dictionary: how large it is.
+    pub dict: Option<DictStat>,
     /// In what state it is, in words; empty for a queue, unless that is joinable.
     pub state: String,
     /// Who holds it, and who waits for it, as they described themselves, each read at its own instant. Waiters for whom
@@ -236,6 +239,13 @@ impl Namespace {
             }
             _ => None,
         };
+        let dict = match kind {
+            Kind::Dict => {
+                let table = dict::build(&region, &facts).map_err(|d| d.of(&label))?;
+                Some(table.stat())
+            }
+            _ => None,
+        };
         let looked = primitive!(kind, M => {
             let mechanism = frame::build::<M>(&region, &facts).map_err(|d| d.of(&label))?;
             (mechanism.describe(), frame::visitors(&*mechanism))
@@ -256,6 +266,10 @@ impl Namespace {
             None if kind == Kind::Broadcast => {
                 let ring = broadcast::build(&region, &facts).map_err(|d| d.of(&label))?;
                 (ring.describe(), ring.visitors())
+            }
+            None if kind == Kind::Dict => {
+                let table = dict::build(&region, &facts).map_err(|d| d.of(&label))?;
+                (table.describe(), table.visitors())
             }
             None if matches!(kind, Kind::LifoQueue | Kind::PriorityQueue) => {
                 (String::new(), ordered_visitors(&label, &region, &facts)?)
@@ -281,6 +295,7 @@ impl Namespace {
                 .collect(),
             queue,
             jobs,
+            dict,
             state,
             visits: visits(visitors),
             type_name: facts.type_name,
@@ -315,6 +330,7 @@ impl Namespace {
             Kind::Pipe => Object::open(&path, species, &pipe::build)?.0.sweep(),
             Kind::Listener => Object::open(&path, species, &listener::build)?.0.sweep(),
             Kind::Broadcast => Object::open(&path, species, &broadcast::build)?.0.sweep(),
+            Kind::Dict => Object::open(&path, species, &dict::build)?.0.sweep(),
             Kind::LifoQueue | Kind::PriorityQueue => {
                 Object::open(&path, species, &ordered::build)?.0.sweep()
             }

@@ -8,9 +8,11 @@
 //! * [`joinable`]: all of that for joinable queues;
 //! * [`ordered`]: all of that for lifo and priority queues;
 //! * [`broadcast`]: for broadcasts;
+//! * [`dict`]: for dictionaries;
 //! * [`sync`]: for synchronisation objects.
 
 pub mod broadcast;
+pub mod dict;
 pub mod edit;
 pub mod joinable;
 pub mod layout;

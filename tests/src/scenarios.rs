@@ -13,6 +13,7 @@ mod aftermath;
 mod birth;
 mod broadcast;
 mod conservation;
+mod dict;
 mod joinable;
 mod message;
 mod oracle;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Entry> {
         .chain(visit::visits().into_iter().map(Entry::new))
         .chain(slot_reuse::newcomers().into_iter().map(Entry::new))
         .chain(ordered::all())
+        .chain(dict::all())
         .chain(joinable::all())
         .chain(pipe::all().into_iter().map(Entry::new))
         .chain(broadcast::all().into_iter().map(Entry::new))

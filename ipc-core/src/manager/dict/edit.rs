@@ -12,6 +12,9 @@ use super::{
 };
 use crate::{message::Message, os::clock, slab::heap::Ref};
 
+/// How often a change is tried whose key others change: each time one of them has come on, unless the memory lies.
+const TRIES: u32 = 1 << 20;
+
 /// A value, the pair that it is of, and when that expires.
 type Seen<V> = (V, Ref, u64);
 
@@ -85,7 +88,7 @@ impl<K: Message, V: Message> Dict<K, V> {
         key.encode(|key| {
             value.encode(|value| {
                 let new = NewPair { key, value, expiry };
-                self.inner.put(self.wait, new, when, &mut read)
+                self.inner.put(self.manner, new, when, &mut read)
             })
         })??
     }
@@ -98,7 +101,7 @@ impl<K: Message, V: Message> Dict<K, V> {
     pub fn remove(&self, key: &K) -> Result<Option<V>, DictError> {
         let mut landing = None;
         key.encode(|key| {
-            self.inner.take(self.wait, key, When::Present, |pair| {
+            self.inner.take(self.manner, key, When::Present, |pair| {
                 landing.insert(Landing::new()).read(pair);
             })
         })??;
@@ -114,7 +117,7 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// As [`remove`](Self::remove).
     pub fn pop_item(&self) -> Result<Option<(K, V)>, DictError> {
         let (mut key, mut landing) = (Vec::new(), Landing::new());
-        let is_taken = self.inner.take_any(self.wait, |pair| {
+        let is_taken = self.inner.take_any(self.manner, |pair| {
             key.clear();
             pair.copy_key(&mut key);
             landing.read(pair);
@@ -139,7 +142,7 @@ impl<K: Message, V: Message> Dict<K, V> {
             return Ok(value);
         }
         let value = make();
-        loop {
+        for _ in 0..TRIES {
             if self.put_if(key, &value, 0, When::Absent, |_| ())? {
                 return Ok(value);
             }
@@ -148,6 +151,7 @@ impl<K: Message, V: Message> Dict<K, V> {
                 return Ok(value);
             }
         }
+        Err(DictError::Timeout)
     }
 
     /// Has `new` be the key's value if it is `expected` now (`None`: if it has none); a `new` of `None` removes the key. Values are the same if
@@ -170,7 +174,7 @@ impl<K: Message, V: Message> Dict<K, V> {
             (Some(expected), None) => key.encode(|key| {
                 expected.encode(|expected| {
                     let when = When::Holds(expected);
-                    self.inner.take(self.wait, key, when, |_| ())
+                    self.inner.take(self.manner, key, when, |_| ())
                 })
             })??,
         }
@@ -218,7 +222,7 @@ impl<K: Message, V: Message> Dict<K, V> {
         key: &K,
         mut change: impl FnMut(Option<(V, u64)>) -> Option<(V, u64)>,
     ) -> Result<(Option<u64>, Option<V>), DictError> {
-        loop {
+        for _ in 0..TRIES {
             let seen = self.see(key)?;
             let before = seen.as_ref().map(|(_, _, expiry)| *expiry);
             let when = seen
@@ -228,18 +232,19 @@ impl<K: Message, V: Message> Dict<K, V> {
             let is_done = match &next {
                 Some((value, expiry)) => self.put_if(key, value, *expiry, when, |_| ())?,
                 None if before.is_none() => true,
-                None => key.encode(|key| self.inner.take(self.wait, key, when, |_| ()))??,
+                None => key.encode(|key| self.inner.take(self.manner, key, when, |_| ()))??,
             };
             if is_done {
                 return Ok((before, next.map(|(value, _)| value)));
             }
         }
+        Err(DictError::Timeout)
     }
 
     fn see(&self, key: &K) -> Result<Option<Seen<V>>, DictError> {
         let mut landing = Landing::new();
         let got = key.encode(|key| {
-            self.inner.get(self.wait, key, |pair| {
+            self.inner.get(self.manner, key, |pair| {
                 landing.read(pair);
                 (pair.view.name(), pair.expiry())
             })

@@ -35,6 +35,9 @@ pub enum DictError {
         /// The most that it could hold.
         max: usize,
     },
+    /// Another writer was in the way for longer than the handle's [timeout](crate::Dict::set_timeout).
+    #[error("another writer of the dictionary is in the way, and lives; try again")]
+    Timeout,
     /// The object cannot be used any more, or not by this process.
     #[error(transparent)]
     Failed(Box<Error>),

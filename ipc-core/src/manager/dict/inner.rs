@@ -1,6 +1,9 @@
 //! The table with its waiting and its errors: what all handles of a process on one dictionary share. Keys and values are bytes here.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 use std::sync::Arc;
 
 use super::{
@@ -37,6 +40,14 @@ pub(super) struct Inner {
     cursor: AtomicUsize,
 }
 
+/// How calls wait.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Manner {
+    pub(super) strategy: WaitStrategy,
+    /// For a stripe, or for who lets the heap grow; `None` without end.
+    pub(super) timeout: Option<Duration>,
+}
+
 /// An item that is in no table yet: discarded, unless it is taken.
 struct Made<'a> {
     table: &'a Table,
@@ -66,7 +77,7 @@ impl Inner {
     #[inline]
     pub(super) fn get<R>(
         &self,
-        strategy: WaitStrategy,
+        manner: Manner,
         key: &[u8],
         mut read: impl FnMut(&Pair<'_>) -> R,
     ) -> Result<Option<R>, DictError> {
@@ -85,18 +96,18 @@ impl Inner {
                 Look::Overtaken => prim::spin_loop(),
             }
         }
-        self.get_locked(strategy, hashed, key, &mut read)
+        self.get_locked(manner, hashed, key, &mut read)
     }
 
     #[cold]
     fn get_locked<R>(
         &self,
-        strategy: WaitStrategy,
+        manner: Manner,
         hashed: Hashed,
         key: &[u8],
         read: &mut impl FnMut(&Pair<'_>) -> R,
     ) -> Result<Option<R>, DictError> {
-        self.change(strategy, 0, |me, is_patient| {
+        self.change(manner, 0, |me, is_patient| {
             let locked = self.table.lock(me, hashed.stripe, is_patient)?;
             let pair = locked.read(hashed, key)?;
             Ok(pair.map(|pair| read(&pair)))
@@ -106,7 +117,7 @@ impl Inner {
     /// Has the pair be in the table, if the condition is met. `read` is called on the pair that was there. Whether it was met.
     pub(super) fn put(
         &self,
-        strategy: WaitStrategy,
+        manner: Manner,
         new: NewPair<'_>,
         when: When<'_>,
         mut read: impl FnMut(&Pair<'_>),
@@ -124,7 +135,7 @@ impl Inner {
             table.facts.0[HAS_EXPIRY].store(1, Relaxed);
         }
         let mut made: Option<Made<'_>> = None;
-        self.change(strategy, bytes, |me, is_patient| {
+        self.change(manner, bytes, |me, is_patient| {
             let made = match &mut made {
                 Some(made) => made,
                 none => none.insert(Made {
@@ -155,13 +166,13 @@ impl Inner {
     /// Removes the key's pair, if the condition is met, and calls `read` on it. Whether it was met.
     pub(super) fn take(
         &self,
-        strategy: WaitStrategy,
+        manner: Manner,
         key: &[u8],
         when: When<'_>,
         mut read: impl FnMut(&Pair<'_>),
     ) -> Result<bool, DictError> {
         let hashed = self.table.hashed(key);
-        self.change(strategy, 0, |me, is_patient| {
+        self.change(manner, 0, |me, is_patient| {
             let mut locked = self.table.lock(me, hashed.stripe, is_patient)?;
             let done = locked.take(hashed, key, when)?;
             drop(locked);
@@ -202,14 +213,14 @@ impl Inner {
     /// Removes any pair that has not expired, and calls `read` on it. Whether there was one.
     pub(super) fn take_any(
         &self,
-        strategy: WaitStrategy,
+        manner: Manner,
         mut read: impl FnMut(&Pair<'_>),
     ) -> Result<bool, DictError> {
         let stripes = self.table.geometry.stripes;
         let start = self.cursor.load(Ordering::Relaxed).min(stripes);
         for stripe in (start..stripes).chain(0..start) {
             while self.table.root(stripe) != Root::NONE {
-                let taken = self.take_any_of(strategy, stripe, &mut read)?;
+                let taken = self.take_any_of(manner, stripe, &mut read)?;
                 match taken {
                     None => break,
                     Some(false) => {} // it had expired
@@ -226,11 +237,11 @@ impl Inner {
     /// Removes a pair of a stripe, if there is one. Whether it was valid.
     fn take_any_of(
         &self,
-        strategy: WaitStrategy,
+        manner: Manner,
         stripe: usize,
         read: &mut impl FnMut(&Pair<'_>),
     ) -> Result<Option<bool>, DictError> {
-        self.change(strategy, 0, |me, is_patient| {
+        self.change(manner, 0, |me, is_patient| {
             let mut locked = self.table.lock(me, stripe, is_patient)?;
             let Some((slot, pair)) = locked.any(0)? else {
                 return Ok(None);
@@ -245,39 +256,33 @@ impl Inner {
     }
 
     /// Removes all pairs that are in the table when it comes to them, one stripe after the other; or all that have expired. How many.
-    pub(super) fn clear(
-        &self,
-        strategy: WaitStrategy,
-        only_expired: bool,
-    ) -> Result<usize, DictError> {
+    pub(super) fn clear(&self, manner: Manner, only_expired: bool) -> Result<usize, DictError> {
         let mut removed = 0;
         for stripe in 0..self.table.geometry.stripes {
             if self.table.root(stripe) == Root::NONE {
                 continue;
             }
-            removed += self.change(strategy, 0, |me, is_patient| {
+            removed += self.change(manner, 0, |me, is_patient| {
                 let mut locked = self.table.lock(me, stripe, is_patient)?;
                 let removed = locked.clear(only_expired)?;
                 drop(locked);
                 Ok(removed)
             })?;
         }
-        self.change(strategy, 0, |me, _| {
-            Ok(self.table.heap.give_all_back(me)?)
-        })?;
+        self.change(manner, 0, |me, _| Ok(self.table.heap.give_all_back(me)?))?;
         Ok(removed)
     }
 
     /// Locks every stripe, calls `read` on every pair, and unlocks them.
     pub(super) fn snapshot(
         &self,
-        strategy: WaitStrategy,
+        manner: Manner,
         mut read: impl FnMut(&Pair<'_>),
     ) -> Result<(), DictError> {
         let mut all = Vec::with_capacity(self.table.geometry.stripes);
         for stripe in 0..self.table.geometry.stripes {
             // In order of stripes: nobody waits for one while holding a later one.
-            all.push(self.change(strategy, 0, |me, is_patient| {
+            all.push(self.change(manner, 0, |me, is_patient| {
                 self.table.lock(me, stripe, is_patient)
             })?);
         }
@@ -294,16 +299,16 @@ impl Inner {
     #[inline]
     pub(super) fn change<R>(
         &self,
-        strategy: WaitStrategy,
+        manner: Manner,
         bytes: usize,
         mut attempt: impl FnMut(Owner, bool) -> Result<R, Refusal>,
     ) -> Result<R, DictError> {
         let me = self.member.ready()?;
-        let is_patient = strategy != WaitStrategy::Sleep && process::cores() > 1;
+        let is_patient = manner.strategy != WaitStrategy::Sleep && process::cores() > 1;
         let mut attempt = || attempt(me, is_patient);
         let changed = match attempt() {
             Ok(done) => done,
-            Err(refusal) => self.insist(strategy, bytes, me, refusal, &mut attempt)?,
+            Err(refusal) => self.insist(manner, bytes, me, refusal, &mut attempt)?,
         };
         self.member.check_whole()?;
         Ok(changed)
@@ -312,7 +317,7 @@ impl Inner {
     #[cold]
     fn insist<R>(
         &self,
-        strategy: WaitStrategy,
+        manner: Manner,
         bytes: usize,
         me: Owner,
         first: Refusal,
@@ -323,14 +328,14 @@ impl Inner {
         loop {
             refusal = match refusal {
                 Refusal::Held(_) | Refusal::Growing => {
-                    match self.wait(strategy, me, refusal, attempt)? {
+                    match self.wait(manner, me, refusal, attempt)? {
                         Ok(done) => return Ok(done),
                         Err(refusal) => refusal,
                     }
                 }
                 Refusal::Full { .. } if !has_made_room => {
                     has_made_room = true;
-                    self.make_room(strategy)?;
+                    self.make_room(manner)?;
                     match attempt() {
                         Ok(done) => return Ok(done),
                         Err(refusal) => refusal,
@@ -342,10 +347,10 @@ impl Inner {
     }
 
     /// Frees what belongs to nobody any more.
-    fn make_room(&self, strategy: WaitStrategy) -> Result<(), DictError> {
+    fn make_room(&self, manner: Manner) -> Result<(), DictError> {
         self.member.found_dead();
         if self.table.facts.0[HAS_EXPIRY].load(Relaxed) != 0 {
-            self.clear(strategy, true)?;
+            self.clear(manner, true)?;
         }
         Ok(())
     }
@@ -353,7 +358,7 @@ impl Inner {
     /// Waits until the attempt is not refused because somebody is at work.
     fn wait<R>(
         &self,
-        strategy: WaitStrategy,
+        manner: Manner,
         me: Owner,
         refusal: Refusal,
         attempt: &mut impl FnMut() -> Result<R, Refusal>,
@@ -366,9 +371,9 @@ impl Inner {
         };
         let waiting = Waiting {
             word: word_of(&refusal).unwrap_or(table.heap.growth()),
-            strategy,
+            strategy: manner.strategy,
             patience: &self.patience,
-            deadline: Deadline::NEVER,
+            deadline: manner.timeout.map_or(Deadline::NEVER, Deadline::after),
             notes: Notes::Table(&table.notes, me),
         };
         let ended = waiting.until(
@@ -409,7 +414,7 @@ impl Inner {
                 max: self.table.geometry.heap.bytes(),
             },
             Refusal::Damage(damage) => self.damaged(damage),
-            Refusal::Held(_) | Refusal::Growing => self.damaged(Damage("a wait without end ended")),
+            Refusal::Held(_) | Refusal::Growing => DictError::Timeout,
         }
     }
 }

@@ -3,11 +3,14 @@
 use core::marker::PhantomData;
 use std::vec;
 
-use super::{Dict, errors::DictError, inner::Inner, landing::TORN, pair::Pair};
-use crate::{
-    message::{Message, Received, decoded},
-    object::wait::WaitStrategy,
+use super::{
+    Dict,
+    errors::DictError,
+    inner::{Inner, Manner},
+    landing::TORN,
+    pair::Pair,
 };
+use crate::message::{Message, Received, decoded};
 
 /// How often a stripe is looked at before it is locked.
 const LOOKS: usize = 20;
@@ -56,7 +59,7 @@ impl Inner {
     /// The pairs of a stripe.
     fn pairs_of(
         &self,
-        strategy: WaitStrategy,
+        manner: Manner,
         stripe: usize,
         what: What,
     ) -> Result<Vec<(u16, Bytes)>, DictError> {
@@ -68,7 +71,7 @@ impl Inner {
                 return self.checked(batch);
             }
         }
-        let batch = self.change(strategy, 0, |me, is_patient| {
+        let batch = self.change(manner, 0, |me, is_patient| {
             let mut batch = Batch::default();
             let locked = self.table.lock(me, stripe, is_patient)?;
             locked.read_all(&mut |pair| {
@@ -127,7 +130,7 @@ impl<'a, K: Message, V: Message> DictIter<'a, K, V> {
             if self.stripe == inner.table.stripes() {
                 break;
             }
-            let pairs = inner.pairs_of(self.dict.wait, self.stripe, self.what)?;
+            let pairs = inner.pairs_of(self.dict.manner, self.stripe, self.what)?;
             self.batch = pairs.into_iter();
             self.stripe += 1;
         }

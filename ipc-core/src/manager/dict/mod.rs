@@ -28,7 +28,7 @@ mod on_heap;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use core::{fmt, marker::PhantomData};
+use core::{fmt, marker::PhantomData, time::Duration};
 use std::sync::Arc;
 
 pub use errors::DictError;
@@ -36,7 +36,12 @@ pub use iter::{DictIter, DictKeys};
 pub use number::Number;
 pub use options::DictOptions;
 
-use self::{inner::Inner, iter::What, landing::Landing, table::Table};
+use self::{
+    inner::{Inner, Manner},
+    iter::What,
+    landing::Landing,
+    table::Table,
+};
 use crate::{
     error::Result,
     message::Message,
@@ -69,7 +74,7 @@ use crate::{
 /// Reading never waits for a writer, unless the same key is replaced a hundred times during one read. Writing locks one of many stripes for some
 /// tens of nanoseconds, without a system call; who finds it locked spins for a few microseconds where that pays
 /// ([`WaitStrategy`]) and then sleeps in the kernel. A writer that is *stopped* just there delays the writers of that stripe until it
-/// goes on or dies, and no reader. No code of the caller's runs in the lock.
+/// goes on or dies (or until a [timeout](Self::set_timeout)), and no reader. No code of the caller's runs in the lock.
 ///
 /// # When a process dies
 ///
@@ -103,7 +108,7 @@ use crate::{
 /// 2012), by the generation in the name of a block. The hash is XXH3 (<https://xxhash.com>), with a seed of the dictionary's own.
 pub struct Dict<K, V> {
     inner: Arc<Inner>,
-    wait: WaitStrategy,
+    manner: Manner,
     _pair: PhantomData<fn() -> (K, V)>,
 }
 
@@ -163,10 +168,10 @@ impl<K: Message, V: Message> Dict<K, V> {
         DictOptions::new()
     }
 
-    fn over(object: Arc<Object>, table: Arc<Table>, wait: WaitStrategy) -> Self {
+    fn over(object: Arc<Object>, table: Arc<Table>, manner: Manner) -> Self {
         Self {
             inner: Arc::new(Inner::new(object, table)),
-            wait,
+            manner,
             _pair: PhantomData,
         }
     }
@@ -179,7 +184,7 @@ impl<K: Message, V: Message> Dict<K, V> {
     #[inline]
     pub fn get(&self, key: &K) -> Result<Option<V>, DictError> {
         let mut landing = Landing::new();
-        let got = key.encode(|key| self.inner.get(self.wait, key, |pair| landing.read(pair)))?;
+        let got = key.encode(|key| self.inner.get(self.manner, key, |pair| landing.read(pair)))?;
         match got? {
             Some(()) => landing.finish(&self.inner).map(Some),
             None => Ok(None),
@@ -192,7 +197,7 @@ impl<K: Message, V: Message> Dict<K, V> {
     ///
     /// As [`get`](Self::get).
     pub fn contains(&self, key: &K) -> Result<bool, DictError> {
-        let got = key.encode(|key| self.inner.get(self.wait, key, |_| ()))?;
+        let got = key.encode(|key| self.inner.get(self.manner, key, |_| ()))?;
         Ok(got?.is_some())
     }
 
@@ -223,7 +228,7 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// [`DictError::Decode`], or as for any operation.
     pub fn snapshot(&self) -> Result<Vec<(K, V)>, DictError> {
         let (mut all, mut is_whole) = (Vec::new(), true);
-        self.inner.snapshot(self.wait, |pair| {
+        self.inner.snapshot(self.manner, |pair| {
             let (mut key, mut value) = (Vec::new(), Vec::new());
             is_whole &= pair.copy_key(&mut key) && pair.copy_value(&mut value);
             all.push((key, value));
@@ -257,7 +262,7 @@ impl<K, V> Dict<K, V> {
     ///
     /// [`DictError::Failed`].
     pub fn clear(&self) -> Result<(), DictError> {
-        self.inner.clear(self.wait, false).map(|_| ())
+        self.inner.clear(self.manner, false).map(|_| ())
     }
 
     /// Removes all pairs that have expired, and returns how many. Each insertion removes some by itself, and all where there is no space.
@@ -266,7 +271,7 @@ impl<K, V> Dict<K, V> {
     ///
     /// [`DictError::Failed`].
     pub fn remove_expired(&self) -> Result<usize, DictError> {
-        self.inner.clear(self.wait, true)
+        self.inner.clear(self.manner, true)
     }
 
     /// How large the dictionary is. Takes time in proportion to that.
@@ -302,7 +307,13 @@ impl<K, V> Dict<K, V> {
 
     /// What calls on this handle do before they sleep.
     pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
-        self.wait = strategy;
+        self.manner.strategy = strategy;
+    }
+
+    /// How long calls on this handle wait for who is in the way: a writer of the same stripe, or who lets the memory grow. After that they fail
+    /// with [`DictError::Timeout`]. `None`, the default: as long as that takes.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.manner.timeout = timeout;
     }
 }
 
@@ -310,7 +321,7 @@ impl<K, V> Clone for Dict<K, V> {
     fn clone(&self) -> Self {
         Self {
             inner: Arc::clone(&self.inner),
-            wait: self.wait,
+            manner: self.manner,
             _pair: PhantomData,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{
     Dict,
     geometry::{self, Geometry},
+    inner::Manner,
     table::Table,
 };
 use crate::{
@@ -185,7 +186,11 @@ impl<K: Message, V: Message> DictOptions<K, V> {
     }
 
     fn finish(&self, (object, table): Made<Table>) -> Dict<K, V> {
-        Dict::over(object, table, self.making.wait)
+        let manner = Manner {
+            strategy: self.making.wait,
+            timeout: None,
+        };
+        Dict::over(object, table, manner)
     }
 }
 
@@ -216,5 +221,5 @@ pub(crate) fn build(region: &Arc<Region>, facts: &Facts) -> Result<Arc<Table>, D
 pub(super) fn redeem<K: Message, V: Message>(ticket: &Ticket) -> Result<Dict<K, V>> {
     let (object, table) = ticket.redeem(species(&type_name::<K, V>()), &build)?;
     object.sweep()?;
-    Ok(Dict::over(object, table, WaitStrategy::default()))
+    Ok(Dict::over(object, table, Manner::default()))
 }

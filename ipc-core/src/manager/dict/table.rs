@@ -74,6 +74,8 @@ use crate::{
 
 /// A lock, and how many slots of the stripe are in use, or were and are not.
 pub(super) type Stripe = Together<Head, [AtomicU64; 4]>;
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Stripe>() == 64);
 const USED: usize = 0;
 const GONE: usize = 1;
 
@@ -212,7 +214,9 @@ impl Table {
         let (used, gone) = if held.word.is_inconsistent() {
             self.recount(stripe) // I4
         } else {
-            let count = |of| self.count(stripe, of).load(Relaxed) as usize;
+            // No array has more, whatever the counts say.
+            let most = Root::MOST as u64;
+            let count = |of| self.count(stripe, of).load(Relaxed).min(most) as usize;
             (count(USED), count(GONE))
         };
         Ok(Locked {
@@ -225,9 +229,10 @@ impl Table {
         })
     }
 
-    /// Who holds a stripe.
-    pub(crate) fn holders(&self) -> impl Iterator<Item = Visitor> {
-        self.stripes.iter().filter_map(|stripe| stripe.0.holder())
+    /// Who holds a stripe, or waits for one.
+    pub(crate) fn visitors(&self) -> Vec<Visitor> {
+        let holders = self.stripes.iter().filter_map(|stripe| stripe.0.holder());
+        holders.chain(self.notes.visitors(|_| true)).collect()
     }
 
     pub(super) fn stripes(&self) -> usize {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::Damage,
     object::participant::Owner,
-    prim::{self, AcqRel, Relaxed, Release},
+    prim::{self, Relaxed, Release},
 };
 
 /// How many chunks in use are searched before another one is taken into use.
@@ -58,14 +58,16 @@ impl Heap {
             return None;
         }
         let head = found.become_of(me, State::Owned);
-        word.compare_exchange(found.0, head.0, AcqRel, Relaxed)
-            .ok()?; // O1, O4
-        prim::full_fence_after_rmw(); // O2
+        // Acquire by the fence.
+        word.compare_exchange(found.0, head.0, Release, Relaxed)
+            .ok()?; // O4
+        prim::full_fence_after_rmw(); // O1, O2
         if self.control[chunk][CTL].load(Relaxed) != ctl.0 {
             // By I4 its chunk may have become something else before we had it. If so, nobody else wrote here since.
-            let _ = word.compare_exchange(head.0, found.0, AcqRel, Relaxed); // O1
+            let _ = word.compare_exchange(head.0, found.0, Release, Relaxed); // O1
             return None;
         }
+        self.witnesses.write(index as usize);
         Some(Block { index, head })
     }
 
@@ -214,6 +216,7 @@ impl Heap {
         let (Some(word), Some(recent)) = (word, self.hints.recent.get(usize::from(class))) else {
             return Err(Damage("a block of the heap is in a chunk of no class"));
         };
+        self.witnesses.read(block.index as usize); // until now
         word.store(block.head.freed().0, Release); // O1, O4
         let displaced = recent.swap(u64::from(block.index), Locally);
         if displaced == 0 {

@@ -108,6 +108,12 @@ impl Heap {
     pub(crate) fn give_all_back(&self, me: Owner) -> Result<(), Damage> {
         self.give_hints_back();
         self.reclaim(me)?;
+        let is_free = |chunk: &usize| {
+            let ctl = ChunkCtl(self.control[*chunk][CTL].load(Relaxed));
+            ctl.state() == Some(ChunkState::Free)
+        };
+        let free = (0..self.geometry.chunks).filter(is_free).count();
+        self.spare.0.store(free as u64, Relaxed);
         while self.spare.0.load(Relaxed) > self.geometry.initial as u64
             && self.give_back(me, self.geometry.initial as u64) > 0
         {}

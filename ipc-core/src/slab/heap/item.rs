@@ -220,7 +220,8 @@ impl Heap {
         let mut link = self.link(root.index).ok_or(BROKEN)?;
         let mut left = words;
         while let Some(next) = link.next() {
-            left = left.checked_sub(link.words().max(1)).ok_or(BROKEN)?;
+            // A block that was claimed is not claimed again: so no chain goes in circles.
+            left = left.checked_sub(link.words()).ok_or(BROKEN)?;
             let (block, title) = self.claim_block(me, next)?;
             if title.part() != Some(Part::Member) || title.root() != Some(own) {
                 return Err(BROKEN);

@@ -80,7 +80,7 @@ use self::classes::{Classes, GRAIN};
 use crate::{
     error::Damage,
     object::wait::WaitWord,
-    prim::{AtomicU64, Relaxed},
+    prim::{AtomicU64, Relaxed, Witnesses},
     region::{CacheLine, Fresh, One, OutOfBounds, Planner, Region, Span},
 };
 
@@ -244,6 +244,8 @@ pub(crate) struct Heap {
     /// Where the first chunk is in the region.
     chunks_at: usize,
     hints: Hints,
+    /// One for each grain at which a block may start.
+    witnesses: Witnesses,
 }
 
 impl Heap {
@@ -271,12 +273,9 @@ impl Heap {
             words: region.span(at.chunks, geometry.bytes() / 8)?,
             region: Arc::clone(region),
             chunks_at: at.chunks,
+            witnesses: Witnesses::new(geometry.bytes() / GRAIN),
             geometry,
         })
-    }
-
-    pub(crate) fn geometry(&self) -> Geometry {
-        self.geometry
     }
 
     /// What is woken when growth ended, also by a death.

@@ -166,7 +166,7 @@ impl Heap {
     }
 
     /// Whether a chunk may have free blocks, for tests.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn has_bits(&self, chunk: usize) -> bool {
         self.control[chunk][super::SUMMARY].load(Relaxed) != 0
     }

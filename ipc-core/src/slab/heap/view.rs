@@ -103,8 +103,10 @@ impl<'a> View<'a> {
 
     #[cold]
     fn copy_out_long(&self, start: usize, bytes: usize, out: &mut Vec<u8>) -> bool {
+        // No item is longer than the heap, whatever it says.
+        let most = self.words().min(self.heap.words.len());
         let end = start.checked_add(words_of(bytes));
-        if self.title.part() != Some(Part::Root) || end.is_none_or(|end| end > self.words()) {
+        if self.title.part() != Some(Part::Root) || end.is_none_or(|end| end > most) {
             return false;
         }
         let (mut skip, mut left) = (start, bytes);
