@@ -136,16 +136,12 @@ pub(crate) fn alone_all(suite: &mut Suite) {
             alone(peer, gets)
         });
         suite.figure((group, "ipc_dict"), &["peer_dashmap"], one(), move || {
-            let name = ours();
-            let open = opener!(name);
-            alone(
-                move || {
-                    let opened: Ours = open();
-                    drop(name); // gone with the last user
-                    opened
-                },
-                gets,
-            )
+            let open = || {
+                let name = ours(); // gone with its user
+                let opened: Ours = opener!(name)();
+                opened
+            };
+            alone(open, gets)
         });
     }
 }
@@ -159,17 +155,9 @@ pub(crate) fn two_all(suite: &mut Suite) {
             two(Threads, move || map, gets)
         });
         suite.figure((group, "ipc_dict"), &["peer_dashmap"], both(), move || {
-            let name = Arc::new(ours());
+            let name = ours();
             let open = opener!(name);
-            two(
-                Processes,
-                move || {
-                    let opened: Ours = open();
-                    drop(name);
-                    opened
-                },
-                gets,
-            )
+            two(Processes, open, gets)
         });
     }
 }

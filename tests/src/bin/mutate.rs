@@ -18,7 +18,7 @@ use std::{
 use clap::Parser;
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 54] = [
+const FILES: [(&str, &str); 46] = [
     ("channel/pipe/fencing.rs", PIPE),
     ("channel/broadcast/cell.rs", BROADCAST),
     ("channel/broadcast/ring.rs", BROADCAST),
@@ -57,14 +57,6 @@ const FILES: [(&str, &str); 54] = [
     ("channel/joinable/letters.rs", JOINABLE),
     ("channel/joinable/repair.rs", JOINABLE),
     ("channel/queue/hand_over.rs", JOINABLE),
-    ("manager/dict/table.rs", DICT),
-    ("manager/dict/find.rs", DICT),
-    ("manager/dict/change.rs", DICT),
-    ("manager/dict/resize.rs", DICT),
-    ("slab/heap/alloc.rs", HEAP),
-    ("slab/heap/chunk.rs", HEAP),
-    ("slab/heap/item.rs", HEAP),
-    ("slab/heap/view.rs", HEAP),
     ("slab/mod.rs", QUEUE),
     ("slab/single.rs", "channel::queue::loan::model"),
     ("object/participant.rs", QUEUE),
@@ -80,8 +72,6 @@ const FILES: [(&str, &str); 54] = [
 const BROADCAST: &str = "channel::broadcast::model";
 const PIPE: &str = "channel::pipe::model";
 const QUEUE: &str = "channel::queue::model";
-const DICT: &str = "manager::dict::model";
-const HEAP: &str = "slab::heap::model";
 const JOINABLE: &str = "channel::joinable::model";
 const ORDERED: &str = "channel::ordered::model";
 const SYNC: &str = "sync::model";

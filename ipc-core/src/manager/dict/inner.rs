@@ -387,7 +387,7 @@ impl Inner {
             || true,
             || self.look().map(Err),
         );
-        ended.unwrap_or(Ok(Err(refusal)))
+        ended.unwrap_or(Err(DictError::Timeout))
     }
 
     /// Looks for the dead; `Some` if that fails.

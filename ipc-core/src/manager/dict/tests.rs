@@ -346,3 +346,154 @@ fn another_type_or_an_impossible_limit_is_refused() {
         })
     ));
 }
+
+/// What a thread did to one key, and what it was told.
+#[derive(Debug, Clone, Copy)]
+enum Deed {
+    Get(Option<u64>),
+    Insert(u64, Option<u64>),
+    Remove(Option<u64>),
+    Swap(Option<u64>, u64, bool),
+    Add(u64, u64),
+}
+
+impl Deed {
+    /// The value afterwards, if it could have been told that when the value was `before`.
+    fn after(self, before: Option<u64>) -> Option<Option<u64>> {
+        let (is_possible, after) = match self {
+            Self::Get(told) => (told == before, before),
+            Self::Insert(new, told) => (told == before, Some(new)),
+            Self::Remove(told) => (told == before, None),
+            Self::Swap(expected, new, true) => (expected == before, Some(new)),
+            Self::Swap(expected, _, false) => (expected != before, before),
+            Self::Add(amount, told) => {
+                let sum = before.unwrap_or(0) + amount;
+                (told == sum, Some(sum))
+            }
+        };
+        is_possible.then_some(after)
+    }
+}
+
+/// A deed, between two ticks.
+type Event = (u64, Deed, u64);
+
+/// Whether the events could have happened one after the other (Wing and Gong, "Testing and verifying concurrent objects", 1993):
+/// each between its ticks. `seen` are the sets of events, and values, after which the rest was found impossible.
+fn is_linearizable(
+    events: &[Event],
+    done: u64,
+    value: Option<u64>,
+    seen: &mut std::collections::HashSet<(u64, Option<u64>)>,
+) -> bool {
+    if done.count_ones() as usize == events.len() {
+        return true;
+    }
+    if !seen.insert((done, value)) {
+        return false;
+    }
+    let left = || (0..events.len()).filter(|at| done & 1 << at == 0);
+    let first_end = left().map(|at| events[at].2).min().unwrap();
+    left()
+        .filter(|at| events[*at].0 < first_end)
+        .any(|at| match events[at].1.after(value) {
+            Some(after) => is_linearizable(events, done | 1 << at, after, seen),
+            None => false,
+        })
+}
+
+#[test]
+fn short_histories_are_linearizable() {
+    const KEYS: usize = 2;
+    let place = Place::new();
+    let dict: Dict<u8, u64> = place.dict();
+    let tick = std::sync::atomic::AtomicU64::new(0);
+    for round in 0..150u64 {
+        let gate = std::sync::Barrier::new(3);
+        let histories: Vec<Vec<(usize, Event)>> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..3u64)
+                .map(|worker| {
+                    let (dict, tick, gate) = (&dict, &tick, &gate);
+                    scope.spawn(move || {
+                        gate.wait();
+                        let mut events = Vec::new();
+                        for i in 0..8u64 {
+                            let n = random_of(round * 100 + worker * 10 + i);
+                            let key = (n % KEYS as u64) as u8;
+                            let (new, amount) = (n >> 8 & 7, n >> 16 & 3);
+                            let start = tick.fetch_add(1, Ordering::SeqCst);
+                            let deed = match n >> 32 & 7 {
+                                0..=2 => Deed::Get(dict.get(&key).unwrap()),
+                                3 => Deed::Insert(new, dict.insert(&key, &new).unwrap()),
+                                4 => Deed::Remove(dict.remove(&key).unwrap()),
+                                5 | 6 => {
+                                    let expected = (amount > 0).then_some(amount);
+                                    let is_done =
+                                        dict.compare_and_swap(&key, expected.as_ref(), Some(&new));
+                                    Deed::Swap(expected, new, is_done.unwrap())
+                                }
+                                _ => Deed::Add(amount, dict.add(&key, amount).unwrap()),
+                            };
+                            let end = tick.fetch_add(1, Ordering::SeqCst);
+                            events.push((usize::from(key), (start, deed, end)));
+                        }
+                        events
+                    })
+                })
+                .collect();
+            workers.into_iter().map(|w| w.join().unwrap()).collect()
+        });
+        for key in 0..KEYS {
+            let all = histories.iter().flatten();
+            let events: Vec<Event> = all.filter(|(k, _)| *k == key).map(|(_, e)| *e).collect();
+            assert!(
+                is_linearizable(&events, 0, None, &mut std::collections::HashSet::new()),
+                "round {round}: {events:#?}"
+            );
+        }
+        dict.clear().unwrap();
+    }
+}
+
+/// A number that looks random.
+fn random_of(seed: u64) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(&seed.to_ne_bytes())
+}
+
+#[test]
+fn the_checker_refuses_what_cannot_have_happened() {
+    let check =
+        |events: &[Event]| is_linearizable(events, 0, None, &mut std::collections::HashSet::new());
+    let insert = (1, Deed::Insert(5, None), 2);
+    assert!(check(&[insert, (3, Deed::Get(Some(5)), 4)]));
+    assert!(!check(&[insert, (3, Deed::Get(None), 4)]));
+    assert!(check(&[
+        (1, Deed::Insert(5, None), 4),
+        (2, Deed::Get(None), 3)
+    ]));
+    assert!(!check(&[
+        insert,
+        (3, Deed::Remove(Some(5)), 4),
+        (5, Deed::Get(Some(5)), 6)
+    ]));
+}
+
+#[test]
+fn who_holds_a_stripe_keeps_writers_waiting_until_their_timeout_and_readers_not_at_all() {
+    let place = Place::new();
+    let mut dict: Dict<u8, u64> = place.dict();
+    dict.set(&1, &5).unwrap();
+    dict.set_timeout(Some(Duration::from_millis(2)));
+    let (inner, me) = (&dict.inner, dict.inner.member.ready().unwrap());
+    let stripes = 0..inner.table.stripes();
+    let held: Vec<_> = stripes
+        .map(|s| inner.table.lock(me, s, false).unwrap())
+        .collect();
+    assert!(matches!(dict.set(&1, &6), Err(DictError::Timeout)));
+    assert!(matches!(dict.snapshot(), Err(DictError::Timeout)));
+    assert_eq!(dict.get(&1).unwrap(), Some(5));
+    assert_eq!(dict.iter().count(), 1);
+    drop(held);
+    dict.set(&1, &6).unwrap();
+    assert_eq!(dict.stat().len, 1);
+}

@@ -17,6 +17,9 @@ use crate::{
 /// How many chunks in use are searched before another one is taken into use.
 const NEARBY: usize = 64;
 
+/// How often it is looked for lost hints, of the times that there is no memory: that takes time in proportion to all of it.
+const RECOUNT_EVERY: usize = 256;
+
 /// A block that the caller owns or has claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
@@ -135,7 +138,25 @@ impl Heap {
         {
             return Ok(block);
         }
+        let failures = self.hints.failures.fetch_add(1, Locally);
+        if failures.is_multiple_of(RECOUNT_EVERY) {
+            self.recount(class);
+            let found = self.search_used(me, class, self.geometry.chunks);
+            return found.ok_or_else(|| self.full(class));
+        }
         Err(self.full(class))
+    }
+
+    /// Looks at every head of the class, in case that hints were lost.
+    fn recount(&self, class: Class) {
+        for chunk in 0..self.geometry.chunks {
+            let ctl = ChunkCtl(self.control[chunk][CTL].load(Relaxed));
+            if ctl.is_used_as(class)
+                && let Some(size) = self.classes.size(class)
+            {
+                self.set_bits_of_free(chunk, size, ctl);
+            }
+        }
     }
 
     fn full(&self, class: Class) -> AllocError {

@@ -117,7 +117,7 @@ impl Heap {
     }
 
     /// Notes that blocks may be free.
-    pub(super) fn set_bits(&self, chunk: usize, at: usize, mask: u64) {
+    fn set_bits(&self, chunk: usize, at: usize, mask: u64) {
         let (Some(bits), Some(control)) = (self.bits(chunk).get(at), self.control.get(chunk))
         else {
             return;
@@ -125,6 +125,22 @@ impl Heap {
         bits.fetch_or(mask, Relaxed);
         if control[SUMMARY].load(Relaxed) & 1 << at == 0 {
             control[SUMMARY].fetch_or(1 << at, Relaxed);
+        }
+    }
+
+    /// Notes all blocks that are free. Some may be in the hands of who has hints of them: then there are two hints of one block.
+    pub(super) fn set_bits_of_free(&self, chunk: usize, size: usize, ctl: ChunkCtl) {
+        let mut free = 0;
+        let last = self.classes.per_chunk(size).wrapping_sub(1);
+        for (number, head) in self.heads(chunk, size).enumerate() {
+            let is_free = Head(head.load(Relaxed)).is_free_in(ctl.generation());
+            free |= u64::from(is_free) << (number % 64);
+            if free != 0 && (number % 64 == 63 || number == last) {
+                self.set_bits(chunk, number / 64, free);
+            }
+            if number % 64 == 63 {
+                free = 0;
+            }
         }
     }
 
@@ -191,6 +207,8 @@ impl Heap {
             self.hints.free_cursor.store(chunk, Locally);
         } else {
             self.take_back(me, chunk, size);
+            // Who gave up its hints meanwhile lost them.
+            self.set_bits_of_free(chunk, size, mine);
             control[CTL].store(mine.used().0, Release); // O3
         }
         Ok(has_all)
@@ -210,7 +228,7 @@ impl Heap {
 }
 
 /// The bits of `count` blocks in word `at`.
-pub(super) fn full_word(count: usize, at: usize) -> u64 {
+fn full_word(count: usize, at: usize) -> u64 {
     match count.saturating_sub(at * 64) {
         0 => 0,
         rest @ 1..64 => (1 << rest) - 1,

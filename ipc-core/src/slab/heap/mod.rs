@@ -56,6 +56,8 @@
 //!
 //! A sweep looks at every head: it takes time in proportion to the memory in use, about a tenth of a second for a GiB. Late readers of
 //! memory that was given back find zeros there (and the file system gives them a page); they compare afterwards, and see that they are late.
+//! If the file system is full at just that moment, the kernel raises SIGBUS: that process's handles then say that the file was cut short
+//! ([`crate::os::sigbus`]), and must be opened again.
 
 mod alloc;
 mod chunk;
@@ -227,6 +229,8 @@ struct Hints {
     free_cursor: LocalUsize,
     /// Where it found a hole last.
     hole_cursor: LocalUsize,
+    /// How often it found no memory.
+    failures: LocalUsize,
 }
 
 /// Recoverable items in memory that grows.
@@ -264,6 +268,7 @@ impl Heap {
                 cursors,
                 free_cursor: LocalUsize::new(0),
                 hole_cursor: LocalUsize::new(geometry.initial),
+                failures: LocalUsize::new(0),
             },
             classes,
             growth: region.one(at.growth)?,

@@ -2,7 +2,6 @@
 
 use super::{
     CTL, Heap, View,
-    chunk::full_word,
     words::{ChunkCtl, ChunkState, Growth, Head, Part, Ref, State, Title},
 };
 use crate::{
@@ -97,12 +96,9 @@ impl Heap {
         ctl: ChunkCtl,
         refers: &dyn Fn(&View<'_>) -> bool,
     ) -> Result<bool, Damage> {
-        let count = self.classes.per_chunk(size);
-        let mut free = 0;
         for (number, word) in self.heads(chunk, size).enumerate() {
             let found = Head(word.load(Acquire)); // O4
             let is_its = found.is_in_use() && found.is_owned_by(dead.owner());
-            let mut is_free = found.is_free_in(ctl.generation());
             if is_its {
                 let site = super::chunk::Site { chunk, number };
                 let name = Ref::new(self.block_at(site, size), found);
@@ -118,22 +114,10 @@ impl Heap {
                 };
                 // Fails when another sweeper was first.
                 let _ = word.compare_exchange(found.0, next.0, Release, Relaxed); // O1
-                is_free = !is_kept;
-            }
-            free |= u64::from(is_free) << (number % 64);
-            if number % 64 == 63 || number + 1 == count {
-                self.set_right(chunk, number / 64, free & full_word(count, number / 64));
-                free = 0;
             }
         }
+        self.set_bits_of_free(chunk, size, ctl);
         Ok(true)
-    }
-
-    /// Notes which blocks of 64 are free. Some may be in the hands of who has hints of them: then there are two hints of one block.
-    fn set_right(&self, chunk: usize, at: usize, free: u64) {
-        if free != 0 {
-            self.set_bits(chunk, at, free);
-        }
     }
 
     /// Whether the item to which a block belongs is in the container (I3).
