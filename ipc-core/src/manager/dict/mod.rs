@@ -23,7 +23,7 @@ mod table;
 
 #[cfg(all(test, loom))]
 mod model;
-#[cfg(any(test, loom))]
+#[cfg(all(test, loom))]
 mod on_heap;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -178,7 +178,10 @@ impl Table {
         if self.lock_of(stripe).is_inconsistent() {
             return self.recount(stripe).0; // its last holder died
         }
-        self.count(stripe, USED).load(Relaxed) as usize
+        // No array has more, whatever the count says.
+        self.count(stripe, USED)
+            .load(Relaxed)
+            .min(Root::MOST as u64) as usize
     }
 
     /// How many pairs there are.
