@@ -12,6 +12,7 @@ use crate::{
         queue::{container, ring::Ring},
     },
     error::{Error, Result},
+    manager::dict::{DictStat, options as dict},
     object::{
         Kind, Namespace, family,
         lifetime::{self, Object, Species},
@@ -106,6 +107,8 @@ pub struct Inspection {
     pub jobs: Option<JobStat>,
     /// What only a manager has.
     pub family: Option<FamilyStat>,
+    /// Of a dictionary: how large it is.
+    pub dict: Option<DictStat>,
     /// In what state it is, in words; empty for a queue, unless that is joinable.
     pub state: String,
     /// How many permits are to be had now; of a semaphore only.
@@ -269,6 +272,13 @@ impl Namespace {
             _ => None,
         };
         let family = (kind == Kind::Manager).then(|| family_stat(&family::dir_in(self, &facts)));
+        let dict = match kind {
+            Kind::Dict => {
+                let table = dict::build(&region, &facts).map_err(|d| d.of(&label))?;
+                Some(table.stat())
+            }
+            _ => None,
+        };
         let looked = primitive!(kind, M => {
             let mechanism = frame::build::<M>(&region, &facts).map_err(|d| d.of(&label))?;
             let words = (mechanism.describe(), frame::visitors(&*mechanism));
@@ -293,6 +303,10 @@ impl Namespace {
                 (ring.describe(), ring.visitors())
             }
             None if let Some(family) = &family => (describe_family(family), Vec::new()),
+            None if kind == Kind::Dict => {
+                let table = dict::build(&region, &facts).map_err(|d| d.of(&label))?;
+                (table.describe(), table.visitors())
+            }
             None if matches!(kind, Kind::LifoQueue | Kind::PriorityQueue) => {
                 (String::new(), ordered_visitors(&label, &region, &facts)?)
             }
@@ -318,6 +332,7 @@ impl Namespace {
             queue,
             jobs,
             family,
+            dict,
             state,
             permits,
             visits: visits(visitors),
@@ -370,6 +385,7 @@ fn sweep(path: &Path, kind: Kind) -> Result<u32> {
         Kind::Pipe => Object::open(path, species, &pipe::build)?.0.sweep(),
         Kind::Listener => Object::open(path, species, &listener::build)?.0.sweep(),
         Kind::Broadcast => Object::open(path, species, &broadcast::build)?.0.sweep(),
+        Kind::Dict => Object::open(path, species, &dict::build)?.0.sweep(),
         Kind::LifoQueue | Kind::PriorityQueue => {
             Object::open(path, species, &ordered::build)?.0.sweep()
         }

@@ -74,6 +74,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use inspect::{
     FamilyStat, Inspection, JobStat, MemberStat, Participant, ParticipantState, QueueStat, Visit,
 };
+pub use manager::dict::{Dict, DictError, DictIter, DictKeys, DictOptions, DictStat, Number};
 pub use manager::family::{Manager, ManagerOptions};
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};

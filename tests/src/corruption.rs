@@ -8,10 +8,12 @@
 //! * [`joinable`]: all of that for joinable queues;
 //! * [`ordered`]: all of that for lifo and priority queues;
 //! * [`broadcast`]: for broadcasts;
-//! * [`live`]: for all of these but plain queues, while a process lies at the speed of memory;
+//! * [`dict`]: for dictionaries;
+//! * [`live`]: for all of these but plain queues and dictionaries, while a process lies at the speed of memory;
 //! * [`sync`]: for synchronisation objects.
 
 pub mod broadcast;
+pub mod dict;
 pub mod edit;
 pub mod joinable;
 pub mod layout;

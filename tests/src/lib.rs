@@ -7,9 +7,11 @@
 //! * [`old_kernel`]: processes for which the kernel lacks `futex_waitv`;
 //! * [`puppet`]: processes that do what they are told;
 //! * [`scenarios`]: what `step_kill` runs;
+//! * [`dict_soak`]: what the dictionary's soak puts into it;
 //! * [`soak`]: processes killed at random for as long as one likes.
 
 pub mod corruption;
+pub mod dict_soak;
 pub mod mapping;
 pub mod naive;
 pub mod naive_lock;

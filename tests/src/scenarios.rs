@@ -15,6 +15,7 @@ mod birth;
 mod broadcast;
 mod campaigns;
 mod conservation;
+mod dict;
 mod family;
 mod joinable;
 mod listener;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Entry> {
         .chain(visit::visits().into_iter().map(Entry::new))
         .chain(slot_reuse::newcomers().into_iter().map(Entry::new))
         .chain(ordered::all())
+        .chain(dict::all())
         .chain(joinable::all())
         .chain(pipe::all())
         .chain(broadcast::all())

@@ -131,6 +131,12 @@ fn every_operation_on_a_damaged_broadcast_returns() {
 }
 
 #[test]
+fn every_operation_on_a_damaged_dictionary_returns() {
+    let (count, first) = count_and_first_seed();
+    trials(first, count / 4, &["--dict"]);
+}
+
+#[test]
 fn every_operation_in_place_on_a_damaged_queue_or_pipe_returns() {
     let (count, first) = count_and_first_seed();
     trials(first, count / 2, &["--loans"]);

@@ -391,3 +391,20 @@ fn the_queue_survives_a_repairer_that_is_killed_too() {
         assert!(lines.iter().all(|line| line.trials > 30), "{lines:?}");
     }
 }
+
+#[test]
+fn dictionaries_survive_a_kill_and_a_stop_at_each_state_of_each_operation() {
+    let (killed, stopped) = (trials_of("dict/", "kill"), trials_of("dict/", "stop"));
+    assert!(
+        killed > 100 && stopped > 80,
+        "{killed} and {stopped} trials"
+    );
+}
+
+#[test]
+fn dictionaries_survive_a_repairer_that_is_killed_too() {
+    if is_at_leisure() {
+        let trials = trials_of("dict/", "nested");
+        assert!(trials > 300, "{trials} trials");
+    }
+}

@@ -5,6 +5,7 @@
 #![allow(missing_docs)] // a program, not an API
 
 mod broadcast;
+mod dict;
 mod family;
 mod floors;
 mod joinable;
@@ -80,6 +81,9 @@ fn main() {
 
     floors::attach(&mut suite);
     queue::attach(&mut suite);
+
+    dict::alone_all(&mut suite);
+    dict::two_all(&mut suite);
 
     suite.measure_for(sync::TIME);
     sync::locks_alone(&mut suite);

@@ -112,6 +112,8 @@ const SHORT: usize = 256;
 pub enum Received<'a> {
     /// In memory that others may write though they should not: to be copied, once, and then looked at.
     Shared(SharedBytes<'a>),
+    /// In private memory of somebody else's.
+    Copied(&'a [u8]),
     /// In a buffer that is the receiver's to keep.
     Owned(Vec<u8>),
 }
@@ -136,6 +138,7 @@ impl Received<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Shared(bytes) => bytes.length,
+            Self::Copied(bytes) => bytes.len(),
             Self::Owned(bytes) => bytes.len(),
         }
     }
@@ -148,6 +151,10 @@ impl Received<'_> {
         }
         match self {
             Self::Shared(bytes) => copy::out_to_slice(bytes.words, out),
+            Self::Copied(bytes) => {
+                out.write_copy_of_slice(bytes);
+                true
+            }
             Self::Owned(bytes) => {
                 out.write_copy_of_slice(bytes);
                 true
@@ -163,6 +170,10 @@ impl Received<'_> {
                 buffer.clear();
                 copy::out_of_shared(words, length, buffer);
             }
+            Self::Copied(bytes) => {
+                buffer.clear();
+                buffer.extend_from_slice(bytes);
+            }
             Self::Owned(bytes) => *buffer = bytes,
         }
     }
@@ -172,6 +183,15 @@ impl Received<'_> {
         self.write_over(&mut bytes);
         bytes
     }
+}
+
+/// The value that `received` encodes.
+#[inline]
+pub(crate) fn decoded<M: Message>(received: Received<'_>) -> Result<M, DecodeError> {
+    let mut value = MaybeUninit::uninit();
+    M::decode(received, &mut value)?;
+    // SAFETY: `decode` leaves a value there unless it fails.
+    Ok(unsafe { value.assume_init() })
 }
 
 /// The value could not be encoded; its own `Serialize` said so.
@@ -345,6 +365,7 @@ impl<T: Serialize + DeserializeOwned> sealed::Sealed for T {
                 // SAFETY: `out` is as long as the message, which `SharedBytes::new` saw in the words: all of it was filled.
                 unsafe { out.assume_init_ref() }
             }
+            Received::Copied(bytes) => bytes,
             _ => &received.into_vec(),
         };
         match postcard::take_from_bytes(bytes) {

@@ -130,7 +130,8 @@ pub(crate) fn create(
             place: &|_| Ok(()),
         };
         let own = dir.join(FAMILY);
-        let family = match making.create_at(own.clone(), false, &blueprint, &build) {
+        let family = match making.create_at(own.clone(), false, &blueprint, blueprint.bytes, &build)
+        {
             // Somebody took the empty directory for a dead process's.
             Err(Error::NotFound { .. }) => continue,
             made => made?.0,

@@ -38,12 +38,14 @@ pub enum Kind {
     Broadcast,
     /// A [`crate::Manager`].
     Manager,
+    /// A [`crate::Dict`].
+    Dict,
     /// One that this version of the library does not know.
     Unknown(u32),
 }
 
 /// Number in the object's header, and name, of each kind.
-const KINDS: [(Kind, u32, &str); 16] = [
+const KINDS: [(Kind, u32, &str); 17] = [
     (Kind::Queue, 1, "queue"),
     (Kind::Lock, 2, "lock"),
     (Kind::RLock, 3, "recursive lock"),
@@ -60,6 +62,7 @@ const KINDS: [(Kind, u32, &str); 16] = [
     (Kind::Listener, 15, "listener"),
     (Kind::Broadcast, 14, "broadcast"),
     (Kind::Manager, 20, "manager"),
+    (Kind::Dict, 18, "dict"),
 ];
 
 impl Kind {

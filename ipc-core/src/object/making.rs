@@ -67,6 +67,34 @@ impl Making {
         }
     }
 
+    /// As [`Self::create`], but only the first `allocated` bytes are allocated.
+    pub(crate) fn create_growing<S: Repair + 'static>(
+        &self,
+        name: &str,
+        blueprint: &Blueprint<'_>,
+        allocated: usize,
+        build: Build<'_, S>,
+    ) -> Result<Made<S>> {
+        let path = self.place()?.file_of(name)?;
+        self.create_at(path, false, blueprint, allocated, build)
+    }
+
+    /// As [`Self::anonymous`], but only the first `allocated` bytes are allocated.
+    pub(crate) fn anonymous_growing<S: Repair + 'static>(
+        &self,
+        blueprint: &Blueprint<'_>,
+        allocated: usize,
+        build: Build<'_, S>,
+    ) -> Result<Made<S>> {
+        let namespace = self.place()?;
+        let path = namespace.ephemeral_file()?;
+        let is_ephemeral = is_ephemeral_file(&path); // unless it is a family's
+        if is_ephemeral {
+            lifetime::collect_sometimes(&namespace);
+        }
+        self.create_at(path, is_ephemeral, blueprint, allocated, build)
+    }
+
     /// Makes a new object.
     pub(crate) fn create<S: Repair + 'static>(
         &self,
@@ -74,8 +102,7 @@ impl Making {
         blueprint: &Blueprint<'_>,
         build: Build<'_, S>,
     ) -> Result<Made<S>> {
-        let path = self.place()?.file_of(name)?;
-        self.create_at(path, false, blueprint, build)
+        self.create_growing(name, blueprint, blueprint.bytes, build)
     }
 
     /// Comes to an existing object.
@@ -97,13 +124,7 @@ impl Making {
         blueprint: &Blueprint<'_>,
         build: Build<'_, S>,
     ) -> Result<Made<S>> {
-        let namespace = self.place()?;
-        let path = namespace.ephemeral_file()?;
-        let is_ephemeral = is_ephemeral_file(&path); // unless it is a family's
-        if is_ephemeral {
-            lifetime::collect_sometimes(&namespace);
-        }
-        self.create_at(path, is_ephemeral, blueprint, build)
+        self.anonymous_growing(blueprint, blueprint.bytes, build)
     }
 
     pub(crate) fn create_at<S: Repair + 'static>(
@@ -111,12 +132,14 @@ impl Making {
         path: PathBuf,
         is_ephemeral: bool,
         blueprint: &Blueprint<'_>,
+        allocated: usize,
         build: Build<'_, S>,
     ) -> Result<Made<S>> {
         let recipe = Recipe {
             geometry: blueprint.geometry,
             participants: self.participants,
             bytes: blueprint.bytes,
+            allocated: allocated.min(blueprint.bytes),
             mode: self.mode,
             group: self.group,
             place: blueprint.place,

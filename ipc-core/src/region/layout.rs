@@ -15,6 +15,19 @@ unsafe impl<T: Shared> Shared for CacheLine<T> {
     }
 }
 
+/// Two things in one cache line of their own: what the same hand writes at the same time.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Together<A, B>(pub(crate) A, pub(crate) B);
+
+#[expect(unsafe_code, reason = "implements Shared")]
+// SAFETY: both are Shared, and what alignment adds is padding.
+unsafe impl<A: Shared, B: Shared> Shared for Together<A, B> {
+    fn zeroed() -> Self {
+        Self(A::zeroed(), B::zeroed())
+    }
+}
+
 /// Lays one thing behind another. Creator and openers run the same plan, so no offset is ever read from memory.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Planner {

@@ -7,5 +7,5 @@ pub(crate) mod raw;
 #[expect(clippy::module_inception, reason = "the type that the folder is about")]
 pub(crate) mod region;
 
-pub(crate) use layout::{CacheLine, Planner};
+pub(crate) use layout::{CacheLine, Planner, Together};
 pub(crate) use region::{Fresh, One, OutOfBounds, Region, Shared, Span};

@@ -120,7 +120,7 @@ impl SharedMemoryOptions {
         let inode = facts_of(&label, &file)?.inode;
         let unfinished = Unfinished { path: &path, inode };
         file::share(&file, self.mode, self.group).map_err(|e| self.refusal(&label, "share", &e))?;
-        file::allocate(&file, self.size as u64)
+        file::reserve(&file, 0, self.size as u64)
             .map_err(|e| self.refusal(&label, "allocate", &e))?;
         let block = over(name, path.clone(), file, true)?;
         core::mem::forget(unfinished);

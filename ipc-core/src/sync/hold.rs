@@ -226,6 +226,11 @@ impl Head {
         self.look().is_inconsistent()
     }
 
+    /// Whether the last holder died holding it, and nobody has held it since.
+    pub(crate) fn is_inconsistent(&self) -> bool {
+        self.look().is_inconsistent()
+    }
+
     /// Warns the next holder, or does not. For the holder, between acquisition and release.
     pub(super) fn mark(&self, is_inconsistent: bool) {
         // Nobody else changes a held word.

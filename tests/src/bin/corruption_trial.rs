@@ -12,7 +12,7 @@ use clap::Parser;
 use ipc_core::Bytes;
 use ipc_tests::corruption::snapshot::{Sample, Structured, snapshots};
 use ipc_tests::corruption::trial::{Bench, idle_share, run, run_live};
-use ipc_tests::corruption::{broadcast, joinable, loan, ordered, sync};
+use ipc_tests::corruption::{broadcast, dict, joinable, loan, ordered, sync};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
@@ -43,6 +43,9 @@ struct Args {
     /// Damage broadcasts instead of queues.
     #[arg(long, conflicts_with_all = ["live", "sync", "ordered"])]
     broadcast: bool,
+    /// Damage dictionaries instead of queues.
+    #[arg(long, conflicts_with_all = ["live", "sync", "ordered", "broadcast"])]
+    dict: bool,
     /// Damage queues and pipes whose messages are written and read in place.
     #[arg(long, conflicts_with_all = ["live", "sync", "ordered"])]
     loans: bool,
@@ -92,6 +95,14 @@ fn trials(args: &Args) -> Result<(), Box<dyn Error>> {
         let all = broadcast::snapshots(bench.namespace())?;
         for seed in args.first..args.first + args.count {
             broadcast::run(&mut bench, &all, seed)?;
+        }
+        report(&bench, args);
+        return Ok(());
+    }
+    if args.dict {
+        let all = dict::snapshots(bench.namespace())?;
+        for seed in args.first..args.first + args.count {
+            dict::run(&mut bench, &all, seed)?;
         }
         report(&bench, args);
         return Ok(());
