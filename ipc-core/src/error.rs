@@ -182,6 +182,16 @@ pub enum Error {
         /// How many processes are attached.
         participants: u32,
     },
+    /// There is nothing at this index.
+    #[error("{object} has no index {index}: its length is {len}")]
+    OutOfRange {
+        /// The object's path.
+        object: String,
+        /// What was asked for.
+        index: usize,
+        /// How many elements there were at that moment.
+        len: usize,
+    },
     /// A forked child used what its parent has: a message that is being written or read in place.
     #[error(
         "{object}: what is written or read in place belongs to the parent process; take your own after the fork"
@@ -229,9 +239,10 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadName { .. } | Self::BadOption { .. } | Self::NotADirectory { .. } => {
-                ErrorKind::Usage
-            }
+            Self::BadName { .. }
+            | Self::BadOption { .. }
+            | Self::NotADirectory { .. }
+            | Self::OutOfRange { .. } => ErrorKind::Usage,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Exists { .. } => ErrorKind::Exists,
             Self::ForeignOwner { .. }

@@ -12,6 +12,7 @@ use crate::{
         queue::{container, ring::Ring},
     },
     error::{Error, Result},
+    manager::cells,
     object::{
         Kind, Namespace,
         lifetime::{self, Object, Species},
@@ -257,6 +258,10 @@ impl Namespace {
                 let ring = broadcast::build(&region, &facts).map_err(|d| d.of(&label))?;
                 (ring.describe(), ring.visitors())
             }
+            None if matches!(kind, Kind::Value | Kind::Array) => {
+                let cells = cells::build(&region, &facts).map_err(|d| d.of(&label))?;
+                (cells.describe(), cells.visitors())
+            }
             None if matches!(kind, Kind::LifoQueue | Kind::PriorityQueue) => {
                 (String::new(), ordered_visitors(&label, &region, &facts)?)
             }
@@ -315,6 +320,7 @@ impl Namespace {
             Kind::Pipe => Object::open(&path, species, &pipe::build)?.0.sweep(),
             Kind::Listener => Object::open(&path, species, &listener::build)?.0.sweep(),
             Kind::Broadcast => Object::open(&path, species, &broadcast::build)?.0.sweep(),
+            Kind::Value | Kind::Array => Object::open(&path, species, &cells::build)?.0.sweep(),
             Kind::LifoQueue | Kind::PriorityQueue => {
                 Object::open(&path, species, &ordered::build)?.0.sweep()
             }

@@ -38,6 +38,8 @@ mod message;
 
 mod channel;
 
+mod manager;
+
 mod wait_set;
 
 mod inspect;
@@ -68,6 +70,9 @@ pub use channel::pipe::{
 pub use channel::queue::{Iter, Queue};
 pub use error::{Error, ErrorKind, Result};
 pub use inspect::{Inspection, JobStat, Participant, ParticipantState, QueueStat, Visit};
+pub use manager::{
+    Array, ArrayIter, CompareExchangeError, Integer, Locked, Number, Value, ValueOptions,
+};
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};
 pub use sync::{

@@ -36,12 +36,16 @@ pub enum Kind {
     Listener,
     /// A [`crate::Broadcast`].
     Broadcast,
+    /// A [`crate::Value`].
+    Value,
+    /// A [`crate::Array`].
+    Array,
     /// One that this version of the library does not know.
     Unknown(u32),
 }
 
 /// Number in the object's header, and name, of each kind.
-const KINDS: [(Kind, u32, &str); 15] = [
+const KINDS: [(Kind, u32, &str); 17] = [
     (Kind::Queue, 1, "queue"),
     (Kind::Lock, 2, "lock"),
     (Kind::RLock, 3, "recursive lock"),
@@ -57,6 +61,8 @@ const KINDS: [(Kind, u32, &str); 15] = [
     (Kind::JoinableQueue, 13, "joinable queue"),
     (Kind::Listener, 15, "listener"),
     (Kind::Broadcast, 14, "broadcast"),
+    (Kind::Value, 16, "value"),
+    (Kind::Array, 17, "array"),
 ];
 
 impl Kind {
