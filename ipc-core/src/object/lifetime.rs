@@ -75,6 +75,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) participants: u32,
     /// Size of the whole file.
     pub(crate) bytes: usize,
+    /// So many of them are allocated now; who wants more reserves them ([`Region::reserve`]).
+    pub(crate) allocated: usize,
     pub(crate) mode: u32,
     pub(crate) group: Option<u32>,
     /// Begins the life of the structure behind the header.
@@ -140,8 +142,12 @@ impl Object {
         let make = || -> Result<_, (&'static str, io::Error)> {
             let unpublished = Unpublished::new(dir).map_err(failed("create"))?;
             unpublished
-                .allocate(recipe.bytes as u64)
+                .allocate(recipe.allocated as u64)
                 .map_err(failed("allocate"))?;
+            if recipe.allocated < recipe.bytes {
+                let extended = unpublished.extend(recipe.bytes as u64);
+                extended.map_err(failed("extend"))?;
+            }
             unpublished
                 .share(recipe.mode, recipe.group)
                 .map_err(failed("share"))?;
@@ -260,6 +266,7 @@ impl Object {
             .map_err(|e| Error::from_io(&label, "examine", &e))?
             .inode;
         let file = Arc::new(file);
+        region.set_file(Arc::clone(&file));
         let (participants, is_ephemeral) = census_of(&region, &facts, Arc::clone(&file), inode)
             .map_err(|OutOfBounds| Damage("the file is smaller than its header says").of(&label))?;
         let structure = build(&region, &facts).map_err(|d| d.of(&label))?;
@@ -631,7 +638,7 @@ fn creation_error(
     match e.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::ENOMEM) => Error::NoSpace {
             object: label.to_owned(),
-            needed: recipe.bytes as u64,
+            needed: recipe.allocated as u64,
             available: file::space(dir).map_or(0, |(_, available)| available),
         },
         _ => Error::from_io(label, operation, e),

@@ -67,6 +67,31 @@ impl Making {
         }
     }
 
+    /// As [`Self::create`], but only the first `allocated` bytes are allocated.
+    pub(crate) fn create_growing<S: Repair + 'static>(
+        &self,
+        name: &str,
+        blueprint: &Blueprint<'_>,
+        allocated: usize,
+        build: Build<'_, S>,
+    ) -> Result<Made<S>> {
+        let path = self.place()?.file_of(name)?;
+        self.create_at(path, false, blueprint, allocated, build)
+    }
+
+    /// As [`Self::anonymous`], but only the first `allocated` bytes are allocated.
+    pub(crate) fn anonymous_growing<S: Repair + 'static>(
+        &self,
+        blueprint: &Blueprint<'_>,
+        allocated: usize,
+        build: Build<'_, S>,
+    ) -> Result<Made<S>> {
+        let namespace = self.place()?;
+        lifetime::collect_sometimes(&namespace);
+        let path = namespace.ephemeral_file()?;
+        self.create_at(path, true, blueprint, allocated, build)
+    }
+
     /// Makes a new object.
     pub(crate) fn create<S: Repair + 'static>(
         &self,
@@ -75,7 +100,7 @@ impl Making {
         build: Build<'_, S>,
     ) -> Result<Made<S>> {
         let path = self.place()?.file_of(name)?;
-        self.create_at(path, false, blueprint, build)
+        self.create_at(path, false, blueprint, blueprint.bytes, build)
     }
 
     /// Comes to an existing object.
@@ -99,7 +124,8 @@ impl Making {
     ) -> Result<Made<S>> {
         let namespace = self.place()?;
         lifetime::collect_sometimes(&namespace);
-        self.create_at(namespace.ephemeral_file()?, true, blueprint, build)
+        let path = namespace.ephemeral_file()?;
+        self.create_at(path, true, blueprint, blueprint.bytes, build)
     }
 
     fn create_at<S: Repair + 'static>(
@@ -107,12 +133,14 @@ impl Making {
         path: PathBuf,
         is_ephemeral: bool,
         blueprint: &Blueprint<'_>,
+        allocated: usize,
         build: Build<'_, S>,
     ) -> Result<Made<S>> {
         let recipe = Recipe {
             geometry: blueprint.geometry,
             participants: self.participants,
             bytes: blueprint.bytes,
+            allocated: allocated.min(blueprint.bytes),
             mode: self.mode,
             group: self.group,
             place: blueprint.place,

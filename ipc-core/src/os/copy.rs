@@ -87,6 +87,21 @@ pub(crate) fn out_to_slice(words: &[AtomicU64], out: &mut [MaybeUninit<u8>]) -> 
     true
 }
 
+/// Whether `words` begin with `bytes`.
+#[inline]
+pub(crate) fn is_equal(words: &[AtomicU64], bytes: &[u8]) -> bool {
+    let Some(words) = words.get(..bytes.len().div_ceil(8)) else {
+        return false;
+    };
+    let (whole, rest) = bytes.as_chunks();
+    let is_same = whole
+        .iter()
+        .zip(words)
+        .all(|(chunk, word)| word.load(Relaxed) == u64::from_ne_bytes(*chunk));
+    let last = || words[whole.len()].load(Relaxed).to_ne_bytes();
+    is_same && (rest.is_empty() || last()[..rest.len()] == *rest)
+}
+
 /// As [`out_to_slice`], over bytes that are there already.
 pub(crate) fn out_to_bytes(words: &[AtomicU64], out: &mut [u8]) -> bool {
     // SAFETY: the same bytes; nothing but bytes is ever written to them, so that all stay initialised.

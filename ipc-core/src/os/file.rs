@@ -11,7 +11,9 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{AT_FDCWD, AtFlags, RenameFlags, posix_fallocate, renameat2},
+    fcntl::{
+        AT_FDCWD, AtFlags, FallocateFlags, RenameFlags, fallocate, posix_fallocate, renameat2,
+    },
     sys::stat::{Mode, fchmod},
     unistd::{Gid, fchown, linkat},
 };
@@ -66,14 +68,12 @@ impl Unpublished {
 
     /// Reserves every byte now, so that no later write can find the file system full.
     pub(crate) fn allocate(&self, bytes: u64) -> io::Result<()> {
-        let length = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
-        loop {
-            match posix_fallocate(&self.file, 0, length) {
-                Ok(()) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
+        reserve(&self.file, 0, bytes)
+    }
+
+    /// Makes the file so long. What is added must not be touched before it is reserved.
+    pub(crate) fn extend(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
     }
 
     pub(crate) fn share(&self, mode: u32, group: Option<u32>) -> io::Result<()> {
@@ -117,6 +117,27 @@ impl Drop for Unpublished {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Reserves some bytes of a file, so that no later write there can find the file system full.
+pub(crate) fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    let offset = i64::try_from(offset).map_err(|_| Errno::EFBIG)?;
+    let length = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
+    loop {
+        match posix_fallocate(file, offset, length) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Gives some whole pages of a file back to the file system.
+pub(crate) fn punch(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    let offset = i64::try_from(offset).map_err(|_| Errno::EFBIG)?;
+    let length = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
+    let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    Ok(fallocate(file, how, offset, length)?)
 }
 
 fn lacks_tmpfile(e: &io::Error) -> bool {
@@ -238,6 +259,12 @@ pub(crate) fn space(dir: &Path) -> io::Result<(u64, u64)> {
         s.blocks() * s.fragment_size(),
         s.blocks_available() * s.fragment_size(),
     ))
+}
+
+/// Bytes that this user may still take on the file system of `file`.
+pub(crate) fn space_beside(file: &File) -> io::Result<u64> {
+    let s = nix::sys::statvfs::fstatvfs(file)?;
+    Ok(s.blocks_available() * s.fragment_size())
 }
 
 /// Whether `dir` is on a network file system, whose locks and mappings do not hold across machines.

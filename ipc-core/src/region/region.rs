@@ -14,12 +14,16 @@ use core::{
     ptr::NonNull,
     sync::atomic::{AtomicBool, Ordering},
 };
-use std::sync::Arc;
+use std::{
+    fs::File,
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use memmap2::MmapRaw;
 
 use crate::{
-    os::sigbus::Guard,
+    os::{file, sigbus::Guard},
     prim::{AtomicU8, AtomicU16, AtomicU32, AtomicU64},
 };
 
@@ -88,6 +92,8 @@ pub(crate) struct Region {
     base: NonNull<u8>,
     length: usize,
     backing: Backing,
+    /// Of a mapped region, once its object knows it: for [`Self::reserve`] and [`Self::give_back`].
+    file: OnceLock<Arc<File>>,
 }
 
 // SAFETY: a Region is an address range; what is placed in it are atomics.
@@ -114,7 +120,43 @@ impl Region {
                 guard: Guard::new(base.addr().get(), map.len()),
                 _map: map,
             },
+            file: OnceLock::new(),
         }))
+    }
+
+    /// Tells the region its file.
+    pub(crate) fn set_file(&self, file: Arc<File>) {
+        let _ = self.file.set(file); // the same, if it was set
+    }
+
+    /// Allocates `length` bytes of the file behind the region from `offset` on, so that no later store there can find the file system
+    /// full. What was there stays; what was not is zero. Memory of this process alone has all it needs.
+    pub(crate) fn reserve(&self, offset: usize, length: usize) -> io::Result<()> {
+        match self.file.get() {
+            Some(of) => file::reserve(of, offset as u64, length as u64),
+            None if self.is_mapped() => Err(io::ErrorKind::Unsupported.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives pages back to the file system, which read zero from now on, and must not be touched before they are reserved again.
+    pub(crate) fn give_back(&self, offset: usize, length: usize) -> io::Result<()> {
+        match self.file.get() {
+            Some(of) => file::punch(of, offset as u64, length as u64),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes that this user may still take where the region's file is; 0 if nobody knows.
+    pub(crate) fn available(&self) -> u64 {
+        self.file
+            .get()
+            .and_then(|of| file::space_beside(of).ok())
+            .unwrap_or(0)
+    }
+
+    fn is_mapped(&self) -> bool {
+        matches!(self.backing, Backing::Mapped { .. })
     }
 
     /// Whether a peer cut the file short, so that some of this memory is no longer shared.
@@ -196,6 +238,7 @@ impl Fresh {
             base,
             length,
             backing: Backing::Heap(layout),
+            file: OnceLock::new(),
         })))
     }
 

@@ -63,6 +63,7 @@ use crate::{
 };
 use std::sync::Arc;
 
+pub(crate) mod heap;
 mod peeking;
 mod route;
 mod single;
