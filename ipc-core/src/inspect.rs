@@ -12,7 +12,7 @@ use crate::{
         queue::{container, ring::Ring},
     },
     error::{Error, Result},
-    manager::cells,
+    manager::{cells, list},
     object::{
         Kind, Namespace,
         lifetime::{self, Object, Species},
@@ -262,6 +262,10 @@ impl Namespace {
                 let cells = cells::build(&region, &facts).map_err(|d| d.of(&label))?;
                 (cells.describe(), cells.visitors())
             }
+            None if kind == Kind::List => {
+                let core = list::core::build(&region, &facts).map_err(|d| d.of(&label))?;
+                (core.describe(), core.visitors())
+            }
             None if matches!(kind, Kind::LifoQueue | Kind::PriorityQueue) => {
                 (String::new(), ordered_visitors(&label, &region, &facts)?)
             }
@@ -321,6 +325,7 @@ impl Namespace {
             Kind::Listener => Object::open(&path, species, &listener::build)?.0.sweep(),
             Kind::Broadcast => Object::open(&path, species, &broadcast::build)?.0.sweep(),
             Kind::Value | Kind::Array => Object::open(&path, species, &cells::build)?.0.sweep(),
+            Kind::List => Object::open(&path, species, &list::core::build)?.0.sweep(),
             Kind::LifoQueue | Kind::PriorityQueue => {
                 Object::open(&path, species, &ordered::build)?.0.sweep()
             }

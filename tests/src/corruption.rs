@@ -8,6 +8,7 @@
 //! * [`joinable`]: all of that for joinable queues;
 //! * [`ordered`]: all of that for lifo and priority queues;
 //! * [`broadcast`]: for broadcasts;
+//! * [`shared`]: for values, arrays and lists;
 //! * [`sync`]: for synchronisation objects.
 
 pub mod broadcast;
@@ -16,6 +17,7 @@ pub mod joinable;
 pub mod layout;
 pub mod loan;
 pub mod ordered;
+pub mod shared;
 pub mod snapshot;
 pub mod sync;
 pub mod trial;

@@ -8,6 +8,7 @@ pub mod listener;
 pub mod loan;
 pub mod ordered;
 pub mod pipe;
+pub mod shared;
 pub mod sync;
 pub mod wait_set;
 

@@ -310,6 +310,34 @@ fn joinable_queues_survive_a_repairer_that_is_killed_too() {
     assert!(lines.iter().all(|line| line.trials > 10), "{lines:?}");
 }
 
+#[test]
+fn values_survive_a_kill_a_stop_and_a_repairer_that_is_killed_too() {
+    let trials = trials_of("value/", "kill") + trials_of("value/", "stop");
+    assert!(trials > 80, "{trials} trials");
+    let nested = trials_of("value/", "nested");
+    assert!(nested > 100, "{nested} trials");
+}
+
+#[test]
+fn lists_survive_a_kill_and_a_stop_at_each_state_of_operations() {
+    let scenarios = match is_at_leisure() {
+        true => &["list/"][..],
+        false => &["list/push", "list/remove", "list/reverse"],
+    };
+    for campaign in ["kill", "stop"] {
+        let trials: usize = scenarios.iter().map(|s| trials_of(s, campaign)).sum();
+        assert!(trials > 60, "{campaign}: {trials} trials");
+    }
+}
+
+#[test]
+fn lists_survive_a_repairer_that_is_killed_too() {
+    if is_at_leisure() {
+        let trials = trials_of("list/", "nested");
+        assert!(trials > 1_000, "{trials} trials");
+    }
+}
+
 fn is_at_leisure() -> bool {
     env::var_os("IPC_STEP_KILL").is_some_and(|value| value == "all")
 }

@@ -11,6 +11,7 @@ mod loan;
 mod peers;
 mod pipe;
 mod queue;
+mod shared;
 mod suite;
 mod sync;
 mod wait_set;
@@ -88,5 +89,7 @@ fn main() {
     sync::conditions(&mut suite);
     wait_set::round_trips(&mut suite);
     wait_set::ready(&mut suite);
+    shared::values(&mut suite);
+    shared::lists(&mut suite);
     suite.finish();
 }

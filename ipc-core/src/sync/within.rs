@@ -15,7 +15,7 @@ use crate::{
     object::{
         lifetime::Object,
         membership::Membership,
-        wait::{Attempt, Deadline, WaitStrategy},
+        wait::{Attempt, Deadline, WaitStrategy, WaitWord},
     },
     region::{Fresh, OutOfBounds, Region},
 };
@@ -73,12 +73,35 @@ impl Lock {
         mut attempt: impl FnMut() -> Option<Result<R, Damage>>,
         is_promising: impl Fn() -> bool,
     ) -> Result<R> {
-        let me = self.member().ready().map_err(|e| *e)?;
         let word = &self.station.head().other;
         let attempt = || match attempt() {
             Some(done) => Attempt::Done(done),
             None => Attempt::Unsettled(word), // who ends it does not fence before it looks for sleepers
         };
+        self.wait(word, attempt, is_promising)
+    }
+
+    /// The same on a word of the object's own, which is woken by who has fenced before.
+    #[cold]
+    pub(crate) fn wait_on<'w, R>(
+        &'w self,
+        word: &'w WaitWord,
+        mut attempt: impl FnMut() -> Option<Result<R, Damage>>,
+    ) -> Result<R> {
+        let attempt = || match attempt() {
+            Some(done) => Attempt::Done(done),
+            None => Attempt::Blocked(word),
+        };
+        self.wait(word, attempt, || true)
+    }
+
+    fn wait<'w, R>(
+        &'w self,
+        word: &'w WaitWord,
+        attempt: impl FnMut() -> Attempt<'w, Result<R, Damage>>,
+        is_promising: impl Fn() -> bool,
+    ) -> Result<R> {
+        let me = self.member().ready().map_err(|e| *e)?;
         let done = self
             .station
             .wait(me, word, Deadline::NEVER, attempt, is_promising)?;

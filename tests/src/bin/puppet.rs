@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use ipc_core::{Bytes, Namespace, Queue};
-use ipc_tests::puppet::{broadcast, joinable, listener, loan, ordered, pipe, sync, wait_set};
+use ipc_tests::puppet::{
+    broadcast, joinable, listener, loan, ordered, pipe, shared, sync, wait_set,
+};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -134,6 +136,7 @@ impl Puppet {
             ("close", _) => self.queue()?.close(),
             ("joinable", _) => return joinable::obey(&self.namespace, rest),
             ("ordered", _) => return ordered::obey(&self.namespace, rest),
+            ("shared", _) => return shared::obey(&self.namespace, rest),
             ("sync", _) => return sync::obey(&self.namespace, rest),
             ("loan", _) => return loan::obey(&self.namespace, rest),
             ("pipe", _) => return pipe::obey(&self.namespace, rest),

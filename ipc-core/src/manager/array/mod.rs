@@ -227,7 +227,7 @@ impl<T: NoUninit + CheckedBitPattern> Array<T> {
 }
 
 /// What of a range lies below `len`.
-fn clamp(range: impl RangeBounds<usize>, len: usize) -> Range<usize> {
+pub(in crate::manager) fn clamp(range: impl RangeBounds<usize>, len: usize) -> Range<usize> {
     let start = match range.start_bound() {
         Bound::Included(&start) => start,
         Bound::Excluded(&start) => start.saturating_add(1),
