@@ -322,11 +322,11 @@ fn values_survive_a_kill_a_stop_and_a_repairer_that_is_killed_too() {
 fn lists_survive_a_kill_and_a_stop_at_each_state_of_operations() {
     let scenarios = match is_at_leisure() {
         true => &["list/"][..],
-        false => &["list/push", "list/remove", "list/reverse"],
+        false => &["list/set", "list/remove"],
     };
     for campaign in ["kill", "stop"] {
         let trials: usize = scenarios.iter().map(|s| trials_of(s, campaign)).sum();
-        assert!(trials > 60, "{campaign}: {trials} trials");
+        assert!(trials > 50, "{campaign}: {trials} trials");
     }
 }
 

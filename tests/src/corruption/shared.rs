@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use ipc_core::{Array, List, Namespace, Value};
+use ipc_core::{Array, List, Namespace};
 
 use super::edit::{Edit, value};
 use super::layout::{IDENTITY, SLOT, SLOTS, word};
@@ -41,7 +41,7 @@ pub fn snapshots(namespace: &Namespace) -> Outcome<Vec<SharedSnapshot>> {
         all.push(SharedSnapshot { kind, bytes });
         Ok(())
     };
-    let narrow = Value::options(true)
+    let narrow = Array::filled(true, 16)
         .participants(PARTICIPANTS)
         .namespace(namespace)
         .create("snapshot")?;
@@ -51,11 +51,11 @@ pub fn snapshots(namespace: &Namespace) -> Outcome<Vec<SharedSnapshot>> {
         take("narrow")?;
     }
     narrow.unlink()?;
-    let wide = Array::options([['a'; 3]; 3])
+    let wide = Array::options([[1u32; 3]; 3])
         .participants(PARTICIPANTS)
         .namespace(namespace)
         .create("snapshot")?;
-    wide.set(1, ['b'; 3])?;
+    wide.set(1, [2; 3])?;
     take("wide")?;
     wide.unlink()?;
     let list = Strings::options()
@@ -94,6 +94,7 @@ fn lie(random: &mut Random, snapshot: &SharedSnapshot) -> Edit {
         ("list", _) => used(random, file),
         _ => BEHIND + 8 * random.index((file.len() - BEHIND) / 8),
     };
+    let at = at.min((words - 1) * 8);
     let old = word(file, at);
     let is_of_heap = snapshot.kind == "list" && at > BEHIND;
     let new = match random.below(4) {
@@ -121,7 +122,7 @@ fn used(random: &mut Random, file: &[u8]) -> usize {
 
 /// The same word, but nobody who lives holds the lock or has claimed a value by it.
 fn harmless(kind: &str, at: usize, word: u64) -> u64 {
-    const WIDE: usize = 8 + 2 * 16; // three characters have twelve bytes
+    const WIDE: usize = 8 + 2 * 16; // three numbers have twelve bytes
     let is_control = kind == "wide" && at >= BEHIND && (at - BEHIND).is_multiple_of(WIDE);
     match at {
         HEAD => word & !1,
@@ -214,24 +215,25 @@ type Disturb<'d> = &'d mut dyn FnMut(&mut Random);
 
 impl Trial<'_> {
     fn narrow(&mut self, disturb: Disturb<'_>) {
-        operate!(self, disturb, Value::<bool>::opener(), value, [
-            "value.get" => value.get(),
-            "value.set" => value.set(true),
-            "value.swap" => value.swap(false),
-            "value.compare_exchange" => value.compare_exchange(true, false),
-            "value.try_lock" => value.try_lock().map(|mut section| section.mark_consistent()),
-            "value.lock_timeout" => value.lock_timeout(TIMEOUT).map(drop),
+        operate!(self, disturb, Array::<bool>::opener(), array, [
+            "array.get" => array.get(3),
+            "array.set" => array.set(3, true),
+            "array.swap" => array.swap(4, false),
+            "array.compare_exchange" => array.compare_exchange(5, true, false),
+            "array.iter" => array.iter().collect::<Result<Vec<_>, _>>(),
+            "array.try_lock" => array.try_lock().map(|mut section| section.mark_consistent()),
+            "array.lock_timeout" => array.lock_timeout(TIMEOUT).map(drop),
         ]);
     }
 
     fn wide(&mut self, disturb: Disturb<'_>) {
-        operate!(self, disturb, Array::<[char; 3]>::opener(), array, [
+        operate!(self, disturb, Array::<[u32; 3]>::opener(), array, [
             "array.get" => array.get(1),
-            "array.set" => array.set(2, ['c'; 3]),
-            "array.swap" => array.swap(0, ['d'; 3]),
-            "array.compare_exchange" => array.compare_exchange(1, ['a'; 3], ['e'; 3]),
+            "array.set" => array.set(2, [3; 3]),
+            "array.swap" => array.swap(0, [4; 3]),
+            "array.compare_exchange" => array.compare_exchange(1, [1; 3], [5; 3]),
             "array.to_vec" => array.to_vec(),
-            "array.fill" => array.fill(['f'; 3]),
+            "array.fill" => array.fill([6; 3]),
             "array.try_lock" => array.try_lock().map(drop),
         ]);
     }

@@ -223,6 +223,12 @@ impl<'a> Wide<'a> {
         seen.0 & STATE != 0 && seen.owner_bits() == owner.bits()
     }
 
+    /// As somebody sees it who orders nothing by it.
+    #[cfg(all(test, loom))]
+    pub(super) fn version(self) -> u64 {
+        Control(self.control().load(Relaxed)).version()
+    }
+
     /// What a writer does that dies in the middle.
     #[cfg(all(test, loom))]
     pub(super) fn write_half(self, word: u64) {

@@ -86,7 +86,7 @@ pub(crate) fn build(region: &Arc<Region>, facts: &Facts) -> Result<Arc<ListCore>
 }
 
 /// The root word: `version:16 | name of the root node:48`; no name where the list is empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Root(u64);
 
 impl Root {

@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use super::{
     core::ListCore,
-    tree::{Child, Lost, Node, width},
+    tree::{Budget, Child, Lost, Node, width},
 };
 use crate::slab::heap::Ref;
 
@@ -112,6 +112,7 @@ impl Draft {
         };
         let fills_up = splice.range.start == top.count()?;
         let mut work = Work {
+            budget: Budget::of(&core.heap),
             core,
             draft: &mut draft,
             range: splice.range,
@@ -126,6 +127,7 @@ impl Draft {
 }
 
 struct Work<'a, 'd> {
+    budget: Budget,
     core: &'a ListCore,
     draft: &'d mut Draft,
     range: Range<u64>,
@@ -138,6 +140,7 @@ struct Work<'a, 'd> {
 impl<'a> Work<'a, '_> {
     /// What the children of `node`, whose first element is the list's `first`, become. The node itself goes.
     fn splice(&mut self, node: &Node<'a>, first: u64) -> Result<Vec<Part>, Lost> {
+        self.budget.spend(node)?;
         self.draft.nodes.push(node.name());
         let children = node.children()?;
         let mut parts = Vec::with_capacity(children.len() + 1);

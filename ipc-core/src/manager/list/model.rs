@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::core::{ListCore, Plan};
+use super::core::{ListCore, Plan, Root};
 use crate::{
     object::lifetime,
     prim::{AtomicU64, Relaxed, Witnesses},
@@ -37,15 +37,16 @@ fn who_sees_a_root_sees_the_nodes_below_it() {
         let other = Arc::clone(&world);
         let t = thread::spawn(move || {
             let (list, nodes) = &*other;
-            nodes.write(0);
-            list.set_root(list.root().next(Ref::from_bits(7)));
+            if list.root().name().is_some() {
+                // loom tells two moments of a thread apart only by an access to an atomic in between.
+                AtomicU64::new(0).store(1, Relaxed);
+                nodes.read(0);
+            }
         });
         let (list, nodes) = &*world;
-        if list.root().name().is_some() {
-            // loom tells two moments of a thread apart only by an access to an atomic in between.
-            AtomicU64::new(0).store(1, Relaxed);
-            nodes.read(0);
-        }
+        AtomicU64::new(0).store(1, Relaxed);
+        nodes.write(0);
+        list.set_root(Root::default().next(Ref::from_bits(7)));
         t.join().unwrap();
     });
 }

@@ -90,17 +90,33 @@ const NO_NODE: Damage = Damage("a node of a list is none");
 const NO_ELEMENT: Damage = Damage("an element of a list is none");
 const ENDLESS: Damage = Damage("a list refers to more than its memory holds");
 
-/// How many items a walk may come to: no more than there are.
+/// How much a walk may come to: no more than there is room for. Else nodes that lie, and refer to the same ones again and again, would be
+/// walked for ever.
 #[derive(Debug)]
-pub(super) struct Budget(usize);
+pub(super) struct Budget {
+    items: usize,
+    bytes: usize,
+}
 
 impl Budget {
     pub(super) fn of(heap: &Heap) -> Self {
-        Self(heap.geometry().bytes() / 32)
+        let bytes = heap.geometry().bytes();
+        Self {
+            items: bytes / 32,
+            bytes,
+        }
     }
 
-    fn spend(&mut self, items: usize) -> Result<(), Lost> {
-        self.0 = self.0.checked_sub(items).ok_or(Lost::Damage(ENDLESS))?;
+    /// For a node and its children.
+    pub(super) fn spend(&mut self, node: &Node<'_>) -> Result<(), Lost> {
+        let left = self.items.checked_sub(1 + node.children);
+        self.items = left.ok_or(Lost::Damage(ENDLESS))?;
+        Ok(())
+    }
+
+    fn spend_bytes(&mut self, bytes: usize) -> Result<(), Lost> {
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.ok_or(Lost::Damage(ENDLESS))?;
         Ok(())
     }
 }
@@ -330,7 +346,7 @@ impl ListCore {
         budget: &mut Budget,
         visit: &mut dyn FnMut(Ref, bool),
     ) -> Result<(), Lost> {
-        budget.spend(1 + node.children)?;
+        budget.spend(&node)?;
         visit(node.name(), true);
         for child in node.children()? {
             if node.level == 0 {
@@ -377,7 +393,7 @@ struct Walk<'a, 'v> {
 impl<'a> Walk<'a, '_> {
     /// Below `node`, whose first element is the list's `first`. Whether there is more to be visited.
     fn go(&mut self, node: Node<'a>, first: u64) -> Result<bool, Lost> {
-        self.budget.spend(1 + node.children)?;
+        self.budget.spend(&node)?;
         let mut begin = first;
         for child in node.children()? {
             let end = begin + child.count;
@@ -399,6 +415,7 @@ impl<'a> Walk<'a, '_> {
         let view = self.core.look_at(node, child.name)?;
         let mut bytes = Vec::new();
         copy_out(&view, self.core.heap.geometry().bytes(), &mut bytes)?;
+        self.budget.spend_bytes(bytes.len())?;
         Ok((self.visit)(begin, bytes))
     }
 }
