@@ -3,7 +3,7 @@
 use core::cell::OnceCell;
 use std::{collections::HashSet, sync::Arc};
 
-use super::tree::Budget;
+use super::walk::Budget;
 use crate::{
     error::Damage,
     object::{

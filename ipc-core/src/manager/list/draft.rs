@@ -7,7 +7,8 @@ use core::ops::Range;
 
 use super::{
     core::ListCore,
-    tree::{Budget, Child, Lost, Node, width},
+    tree::{Child, Lost, Node, width},
+    walk::Budget,
 };
 use crate::slab::heap::Ref;
 

@@ -47,6 +47,7 @@ mod iter;
 mod options;
 mod tree;
 mod use_of;
+mod walk;
 
 #[cfg(all(test, loom))]
 mod model;

@@ -4,13 +4,11 @@
 //! writer frees a parent before its children, the child was in use as well when it was looked at. What it reads in the end is of the list as
 //! it was when it loaded the root: nodes never change.
 
-use core::ops::Range;
-
 use super::core::ListCore;
 use crate::{
     error::Damage,
     prim::{AtomicU64, Relaxed},
-    slab::heap::{Heap, Ref, View},
+    slab::heap::{Ref, View},
 };
 
 /// Words of a node, which with its head make 512 bytes.
@@ -88,38 +86,6 @@ pub(super) enum Lost {
 
 const NO_NODE: Damage = Damage("a node of a list is none");
 const NO_ELEMENT: Damage = Damage("an element of a list is none");
-const ENDLESS: Damage = Damage("a list refers to more than its memory holds");
-
-/// How much a walk may come to: no more than there is room for. Else nodes that lie, and refer to the same ones again and again, would be
-/// walked for ever.
-#[derive(Debug)]
-pub(super) struct Budget {
-    items: usize,
-    bytes: usize,
-}
-
-impl Budget {
-    pub(super) fn of(heap: &Heap) -> Self {
-        let bytes = heap.geometry().bytes();
-        Self {
-            items: bytes / 32,
-            bytes,
-        }
-    }
-
-    /// For a node and its children.
-    pub(super) fn spend(&mut self, node: &Node<'_>) -> Result<(), Lost> {
-        let left = self.items.checked_sub(1 + node.children);
-        self.items = left.ok_or(Lost::Damage(ENDLESS))?;
-        Ok(())
-    }
-
-    fn spend_bytes(&mut self, bytes: usize) -> Result<(), Lost> {
-        let left = self.bytes.checked_sub(bytes);
-        self.bytes = left.ok_or(Lost::Damage(ENDLESS))?;
-        Ok(())
-    }
-}
 
 /// A node that somebody looks at.
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +93,7 @@ pub(super) struct Node<'a> {
     view: View<'a>,
     words: &'a [AtomicU64],
     pub(super) level: u32,
-    children: usize,
+    pub(super) children: usize,
 }
 
 /// What is wrong counts only if the reader is not late.
@@ -236,7 +202,7 @@ impl ListCore {
 
     /// What a child of `parent` is.
     #[inline]
-    fn look_at<'a>(&'a self, parent: &Node<'a>, name: Ref) -> Result<View<'a>, Lost> {
+    pub(super) fn look_at<'a>(&'a self, parent: &Node<'a>, name: Ref) -> Result<View<'a>, Lost> {
         let view = self.heap.view(name);
         if !parent.view.is_still() {
             return Err(Lost::Late);
@@ -304,59 +270,6 @@ impl ListCore {
             index = left;
         }
     }
-
-    /// Calls `visit` on the bytes of each element in `range`, as far as there are any, in order; until it says that this is enough.
-    pub(super) fn visit(
-        &self,
-        range: Range<u64>,
-        visit: &mut dyn FnMut(u64, Vec<u8>) -> bool,
-    ) -> Result<(), Lost> {
-        let Some(node) = self.top()? else {
-            return Ok(());
-        };
-        let mut walk = Walk {
-            core: self,
-            range,
-            budget: Budget::of(&self.heap),
-            visit,
-        };
-        walk.go(node, 0).map(|_| ())
-    }
-
-    /// All names that the root refers to, parents first, and whether each is a node's. Nobody changes the list meanwhile.
-    pub(super) fn for_each_name(
-        &self,
-        budget: &mut Budget,
-        visit: &mut dyn FnMut(Ref, bool),
-    ) -> Result<(), Damage> {
-        let walked = match self.top() {
-            Ok(Some(node)) => self.names_below(node, budget, visit),
-            Ok(None) => Ok(()),
-            Err(lost) => Err(lost),
-        };
-        walked.map_err(|lost| match lost {
-            Lost::Damage(damage) => damage,
-            Lost::Late => RESTLESS,
-        })
-    }
-
-    fn names_below(
-        &self,
-        node: Node<'_>,
-        budget: &mut Budget,
-        visit: &mut dyn FnMut(Ref, bool),
-    ) -> Result<(), Lost> {
-        budget.spend(&node)?;
-        visit(node.name(), true);
-        for child in node.children()? {
-            if node.level == 0 {
-                visit(child.name, false);
-            } else {
-                self.names_below(self.below(&node, child)?, budget, visit)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What is found when nobody may change a list.
@@ -364,7 +277,7 @@ pub(super) const RESTLESS: Damage = Damage("a list changes in nobody's hand");
 
 /// Appends an element's bytes to `out`.
 #[inline]
-fn copy_out(view: &View<'_>, most: usize, out: &mut Vec<u8>) -> Result<(), Lost> {
+pub(super) fn copy_out(view: &View<'_>, most: usize, out: &mut Vec<u8>) -> Result<(), Lost> {
     let length = match Info::from_bits(view.info()) {
         Some(Info::Element { spare }) => (view.words() * 8).checked_sub(spare),
         _ => None,
@@ -379,43 +292,5 @@ fn copy_out(view: &View<'_>, most: usize, out: &mut Vec<u8>) -> Result<(), Lost>
         Ok(())
     } else {
         Err(Lost::Damage(NO_ELEMENT))
-    }
-}
-
-/// One way through a tree.
-struct Walk<'a, 'v> {
-    core: &'a ListCore,
-    range: Range<u64>,
-    budget: Budget,
-    visit: &'v mut dyn FnMut(u64, Vec<u8>) -> bool,
-}
-
-impl<'a> Walk<'a, '_> {
-    /// Below `node`, whose first element is the list's `first`. Whether there is more to be visited.
-    fn go(&mut self, node: Node<'a>, first: u64) -> Result<bool, Lost> {
-        self.budget.spend(&node)?;
-        let mut begin = first;
-        for child in node.children()? {
-            let end = begin + child.count;
-            if begin >= self.range.end {
-                return Ok(false);
-            }
-            if end > self.range.start && !self.go_into(&node, child, begin)? {
-                return Ok(false);
-            }
-            begin = end;
-        }
-        Ok(true)
-    }
-
-    fn go_into(&mut self, node: &Node<'a>, child: Child, begin: u64) -> Result<bool, Lost> {
-        if node.level > 0 {
-            return self.go(self.core.below(node, child)?, begin);
-        }
-        let view = self.core.look_at(node, child.name)?;
-        let mut bytes = Vec::new();
-        copy_out(&view, self.core.heap.geometry().bytes(), &mut bytes)?;
-        self.budget.spend_bytes(bytes.len())?;
-        Ok((self.visit)(begin, bytes))
     }
 }

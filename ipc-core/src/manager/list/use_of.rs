@@ -6,7 +6,8 @@ use super::{
     core::ListCore,
     edit::{Editor, Failure},
     errors::Refused,
-    tree::{Budget, Info, Lost, RESTLESS},
+    tree::{Info, Lost, RESTLESS},
+    walk::Budget,
 };
 use crate::{
     error::{Damage, Error, Result},
