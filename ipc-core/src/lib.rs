@@ -71,8 +71,8 @@ pub use channel::queue::{Iter, Queue};
 pub use error::{Error, ErrorKind, Result};
 pub use inspect::{Inspection, JobStat, Participant, ParticipantState, QueueStat, Visit};
 pub use manager::{
-    Array, ArrayIter, CompareExchangeError, Integer, List, ListError, ListIter, ListOptions,
-    ListPutError, Locked, Number, Value, ValueOptions,
+    Array, ArrayIter, CompareExchangeError, List, ListError, ListIter, ListOptions, ListPutError,
+    Locked, PlainInteger, PlainNumber, Value, ValueOptions,
 };
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};

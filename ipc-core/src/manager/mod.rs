@@ -16,6 +16,6 @@ pub(crate) mod value;
 pub use array::{Array, ArrayIter};
 pub use errors::CompareExchangeError;
 pub use list::{List, ListError, ListIter, ListOptions, ListPutError};
-pub use number::{Integer, Number};
+pub use number::{PlainInteger, PlainNumber};
 pub use section::Locked;
 pub use value::{Value, options::ValueOptions};

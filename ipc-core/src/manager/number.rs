@@ -18,11 +18,11 @@ mod sealed {
 }
 
 /// An integer or a float: what can be added to a [`Value`](crate::Value) or an element of an [`Array`](crate::Array) in one step. Sealed.
-pub trait Number: NoUninit + CheckedBitPattern + sealed::Sealed {}
+pub trait PlainNumber: NoUninit + CheckedBitPattern + sealed::Sealed {}
 
 /// An integer, which also has bits, and a least and a greatest of two. Sealed.
-pub trait Integer:
-    Number + Ord + BitAnd<Output = Self> + BitOr<Output = Self> + BitXor<Output = Self>
+pub trait PlainInteger:
+    PlainNumber + Ord + BitAnd<Output = Self> + BitOr<Output = Self> + BitXor<Output = Self>
 {
 }
 
@@ -43,8 +43,8 @@ macro_rules! integers {
                 }
             }
 
-            impl Number for $integer {}
-            impl Integer for $integer {}
+            impl PlainNumber for $integer {}
+            impl PlainInteger for $integer {}
         )*
     };
 }
@@ -66,7 +66,7 @@ macro_rules! floats {
                 }
             }
 
-            impl Number for $float {}
+            impl PlainNumber for $float {}
         )*
     };
 }

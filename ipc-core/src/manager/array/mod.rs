@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::{
     cells::Row,
     errors::CompareExchangeError,
-    number::{Integer, Number},
+    number::{PlainInteger, PlainNumber},
     section::{Locked, handle},
     value::options::{self, Plot, ValueOptions},
 };
@@ -241,7 +241,7 @@ pub(in crate::manager) fn clamp(range: impl RangeBounds<usize>, len: usize) -> R
     start.min(len)..end.min(len)
 }
 
-impl<T: Number> Array<T> {
+impl<T: PlainNumber> Array<T> {
     /// Adds to the element at `index`; an integer wraps around at its type's end. Returns what it was.
     ///
     /// # Errors
@@ -263,7 +263,7 @@ impl<T: Number> Array<T> {
     }
 }
 
-impl<T: Integer> Array<T> {
+impl<T: PlainInteger> Array<T> {
     /// Clears those bits of the element at `index` that are clear in `mask`. Returns what it was.
     ///
     /// # Errors

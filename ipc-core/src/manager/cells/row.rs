@@ -14,7 +14,7 @@ use crate::{
     error::{Damage, Error, Result},
     manager::{
         errors::CompareExchangeError,
-        number::{Integer, Number},
+        number::{PlainInteger, PlainNumber},
     },
     object::{lifetime::Object, participant::Owner, wait::WaitStrategy},
     os::fork::Process,
@@ -270,7 +270,7 @@ impl<T: NoUninit + CheckedBitPattern> Row<T> {
     }
 }
 
-impl<T: Number> Row<T> {
+impl<T: PlainNumber> Row<T> {
     #[inline(always)]
     pub(in crate::manager) fn fetch_add(&self, index: usize, number: T) -> Result<T> {
         match self.narrow(index) {
@@ -288,7 +288,7 @@ impl<T: Number> Row<T> {
     }
 }
 
-impl<T: Integer> Row<T> {
+impl<T: PlainInteger> Row<T> {
     #[inline(always)]
     pub(in crate::manager) fn fetch_and(&self, index: usize, mask: T) -> Result<T> {
         self.me()?;

@@ -16,7 +16,7 @@ use self::options::{Plot, ValueOptions};
 use super::{
     cells::Row,
     errors::CompareExchangeError,
-    number::{Integer, Number},
+    number::{PlainInteger, PlainNumber},
     section::{Locked, handle},
 };
 use crate::{
@@ -197,7 +197,7 @@ impl<T: NoUninit + CheckedBitPattern> Value<T> {
     }
 }
 
-impl<T: Number> Value<T> {
+impl<T: PlainNumber> Value<T> {
     /// Adds to the value; an integer wraps around at its type's end. Returns what it was.
     ///
     /// # Errors
@@ -219,7 +219,7 @@ impl<T: Number> Value<T> {
     }
 }
 
-impl<T: Integer> Value<T> {
+impl<T: PlainInteger> Value<T> {
     /// Clears those bits that are clear in `mask`. Returns what the value was.
     ///
     /// # Errors
