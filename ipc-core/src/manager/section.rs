@@ -6,8 +6,8 @@ use crate::sync::LockGuard;
 
 /// A held lock of a [`Value`](crate::Value) or [`Array`](crate::Array) `D`, which is used through it. Dropping it releases the lock.
 ///
-/// It keeps out who locks as well; who does not is not held up, and each of his operations takes effect between two of this
-/// thread's. It belongs to the thread that acquired the lock. A child process that is forked meanwhile does not hold it.
+/// It keeps out who locks as well; who does not is not held up, and what they do takes effect between two operations of this
+/// thread. It belongs to the thread that acquired the lock. A child process that is forked meanwhile does not hold it.
 #[must_use = "the lock is released when this is dropped"]
 pub struct Locked<'a, D> {
     pub(super) data: &'a D,
