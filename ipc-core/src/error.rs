@@ -182,6 +182,16 @@ pub enum Error {
         /// How many processes are attached.
         participants: u32,
     },
+    /// There is nothing at this index.
+    #[error("{object} has no index {index}: its length is {len}")]
+    OutOfRange {
+        /// The object's path.
+        object: String,
+        /// What was asked for.
+        index: usize,
+        /// How many elements there were at that moment.
+        len: usize,
+    },
     /// A forked child used what its parent has: a message that is being written or read in place.
     #[error(
         "{object}: what is written or read in place belongs to the parent process; take your own after the fork"
@@ -254,7 +264,8 @@ impl Error {
             Self::BadName { .. }
             | Self::BadOption { .. }
             | Self::NotADirectory { .. }
-            | Self::OutOfBounds { .. } => ErrorKind::Usage,
+            | Self::OutOfBounds { .. }
+            | Self::OutOfRange { .. } => ErrorKind::Usage,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Exists { .. } => ErrorKind::Exists,
             Self::ForeignOwner { .. }

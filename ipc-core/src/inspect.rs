@@ -12,7 +12,11 @@ use crate::{
         queue::{container, ring::Ring},
     },
     error::{Error, Result},
-    manager::dict::{DictStat, options as dict},
+    manager::{
+        cells,
+        dict::{DictStat, options as dict},
+        list,
+    },
     object::{
         Kind, Namespace, family,
         lifetime::{self, Object, Species},
@@ -307,6 +311,14 @@ impl Namespace {
                 let table = dict::build(&region, &facts).map_err(|d| d.of(&label))?;
                 (table.describe(), table.visitors())
             }
+            None if matches!(kind, Kind::Value | Kind::Array) => {
+                let cells = cells::build(&region, &facts).map_err(|d| d.of(&label))?;
+                (cells.describe(), cells.visitors())
+            }
+            None if kind == Kind::List => {
+                let core = list::core::build(&region, &facts).map_err(|d| d.of(&label))?;
+                (core.describe(), core.visitors())
+            }
             None if matches!(kind, Kind::LifoQueue | Kind::PriorityQueue) => {
                 (String::new(), ordered_visitors(&label, &region, &facts)?)
             }
@@ -386,6 +398,8 @@ fn sweep(path: &Path, kind: Kind) -> Result<u32> {
         Kind::Listener => Object::open(path, species, &listener::build)?.0.sweep(),
         Kind::Broadcast => Object::open(path, species, &broadcast::build)?.0.sweep(),
         Kind::Dict => Object::open(path, species, &dict::build)?.0.sweep(),
+        Kind::Value | Kind::Array => Object::open(path, species, &cells::build)?.0.sweep(),
+        Kind::List => Object::open(path, species, &list::core::build)?.0.sweep(),
         Kind::LifoQueue | Kind::PriorityQueue => {
             Object::open(path, species, &ordered::build)?.0.sweep()
         }

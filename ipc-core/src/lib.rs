@@ -76,6 +76,10 @@ pub use inspect::{
 };
 pub use manager::dict::{Dict, DictError, DictIter, DictKeys, DictOptions, DictStat, Number};
 pub use manager::family::{Manager, ManagerOptions};
+pub use manager::{
+    Array, ArrayIter, CompareExchangeError, List, ListError, ListIter, ListOptions, ListPutError,
+    Locked, PlainInteger, PlainNumber, Value, ValueOptions,
+};
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};
 pub use shared_memory::{SharedMemory, SharedMemoryOptions, SharedMemoryStat};

@@ -7,11 +7,11 @@ pub(crate) use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release}
 #[cfg(not(loom))]
 pub(crate) use core::{
     hint::spin_loop,
-    sync::atomic::{AtomicU32, AtomicU64},
+    sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64},
 };
 #[cfg(loom)]
 pub(crate) use loom::{
-    sync::atomic::{AtomicU32, AtomicU64},
+    sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64},
     thread::yield_now as spin_loop,
 };
 
@@ -50,6 +50,14 @@ pub(crate) fn acquire_fence() {
     core::sync::atomic::fence(Acquire);
     #[cfg(loom)]
     loom::sync::atomic::fence(Acquire);
+}
+
+/// Keeps earlier loads and stores before later stores.
+pub(crate) fn release_fence() {
+    #[cfg(not(loom))]
+    core::sync::atomic::fence(Release);
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Release);
 }
 
 /// So many pauses; none under loom, where a pause would show the thread the newest values and hide what it may not rely on.

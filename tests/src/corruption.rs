@@ -10,6 +10,7 @@
 //! * [`broadcast`]: for broadcasts;
 //! * [`dict`]: for dictionaries;
 //! * [`live`]: for all of these but plain queues and dictionaries, while a process lies at the speed of memory;
+//! * [`shared`]: for values, arrays and lists;
 //! * [`sync`]: for synchronisation objects.
 
 pub mod broadcast;
@@ -20,6 +21,7 @@ pub mod layout;
 pub mod live;
 pub mod loan;
 pub mod ordered;
+pub mod shared;
 pub mod snapshot;
 pub mod sync;
 pub mod trial;

@@ -10,6 +10,7 @@ pub mod listener;
 pub mod loan;
 pub mod ordered;
 pub mod pipe;
+pub mod shared;
 pub mod sync;
 pub mod wait_set;
 

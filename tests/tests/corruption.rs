@@ -149,6 +149,12 @@ fn every_operation_on_a_damaged_joinable_queue_returns() {
 }
 
 #[test]
+fn every_operation_on_damaged_shared_data_returns() {
+    let (count, first) = count_and_first_seed();
+    trials(first, count / 4, &["--shared"]);
+}
+
+#[test]
 fn every_operation_on_a_damaged_synchronisation_object_returns() {
     let (count, first) = count_and_first_seed();
     trials(first, count, &["--sync"]);

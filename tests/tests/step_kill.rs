@@ -363,6 +363,39 @@ fn raw_blocks_are_made_or_can_be_removed_and_no_successor_is() {
     }
 }
 
+#[test]
+fn values_survive_a_kill_a_stop_and_a_repairer_that_is_killed_too() {
+    let trials = trials_of("value/", "kill") + trials_of("value/", "stop");
+    assert!(trials > 80, "{trials} trials");
+    let scenarios = match is_at_leisure() {
+        true => "value/",
+        false => "value/set",
+    };
+    let nested = trials_of(scenarios, "nested");
+    assert!(nested > 100, "{nested} trials");
+}
+
+#[test]
+fn lists_survive_a_kill_at_each_state_of_operations() {
+    let scenarios = match is_at_leisure() {
+        true => "list/",
+        false => "list/reverse",
+    };
+    let trials = trials_of(scenarios, "kill");
+    assert!(trials > 20, "{trials} trials");
+}
+
+#[test]
+fn lists_survive_a_stop_and_a_repairer_that_is_killed_too() {
+    if is_at_leisure() {
+        let (stopped, nested) = (trials_of("list/", "stop"), trials_of("list/", "nested"));
+        assert!(
+            stopped > 150 && nested > 500,
+            "{stopped} and {nested} trials"
+        );
+    }
+}
+
 fn is_at_leisure() -> bool {
     env::var_os("IPC_STEP_KILL").is_some_and(|value| value == "all")
 }

@@ -13,6 +13,7 @@ mod loan;
 mod peers;
 mod pipe;
 mod queue;
+mod shared;
 mod suite;
 mod sync;
 mod wait_set;
@@ -95,5 +96,7 @@ fn main() {
     wait_set::ready(&mut suite);
     family::raw_blocks(&mut suite);
     family::families(&mut suite);
+    shared::values(&mut suite);
+    shared::lists(&mut suite);
     suite.finish();
 }

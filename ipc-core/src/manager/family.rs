@@ -19,6 +19,7 @@ use crate::{
         queue::Queue,
     },
     error::{Error, Result},
+    manager::{Array, List, Value, dict::Dict},
     message::Message,
     object::{
         Namespace, family,
@@ -250,6 +251,14 @@ members! {
     condition[]() -> Condition = Condition::options();
     /// A barrier for `parties` parties.
     barrier[](parties: usize) -> Barrier = Barrier::options(parties);
+    /// A value, at first `initial`.
+    value[T: NoUninit + CheckedBitPattern](initial: T) -> Value<T> = Value::options(initial);
+    /// As many values as `initial` has.
+    array[T: NoUninit + CheckedBitPattern](initial: Vec<T>) -> Array<T> = Array::options(initial);
+    /// An empty list.
+    list[T: Message]() -> List<T> = List::options();
+    /// An empty dictionary.
+    dict[K: Message, V: Message]() -> Dict<K, V> = Dict::options();
 }
 
 /// Settings for a family, from [`Manager::options`].

@@ -40,12 +40,18 @@ pub enum Kind {
     Manager,
     /// A [`crate::Dict`].
     Dict,
+    /// A [`crate::Value`].
+    Value,
+    /// A [`crate::Array`].
+    Array,
+    /// A [`crate::List`].
+    List,
     /// One that this version of the library does not know.
     Unknown(u32),
 }
 
 /// Number in the object's header, and name, of each kind.
-const KINDS: [(Kind, u32, &str); 17] = [
+const KINDS: [(Kind, u32, &str); 20] = [
     (Kind::Queue, 1, "queue"),
     (Kind::Lock, 2, "lock"),
     (Kind::RLock, 3, "recursive lock"),
@@ -63,6 +69,9 @@ const KINDS: [(Kind, u32, &str); 17] = [
     (Kind::Broadcast, 14, "broadcast"),
     (Kind::Manager, 20, "manager"),
     (Kind::Dict, 18, "dict"),
+    (Kind::Value, 16, "value"),
+    (Kind::Array, 17, "array"),
+    (Kind::List, 19, "list"),
 ];
 
 impl Kind {

@@ -35,6 +35,11 @@ pub(crate) struct Planner {
 }
 
 impl Planner {
+    /// For what comes behind the first `end` bytes.
+    pub(crate) fn behind(end: usize) -> Self {
+        Self { end }
+    }
+
     /// The next place for `count` values of `T` on a boundary of `align` bytes; `None` if no address space has it.
     pub(crate) fn place<T>(&mut self, count: usize, align: usize) -> Option<usize> {
         let align = align.max(align_of::<T>());

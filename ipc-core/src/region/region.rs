@@ -24,7 +24,7 @@ use memmap2::MmapRaw;
 
 use crate::{
     os::{file, sigbus::Guard},
-    prim::{AtomicU32, AtomicU64},
+    prim::{AtomicU8, AtomicU16, AtomicU32, AtomicU64},
 };
 
 /// Regions start on a boundary that suits everything we place in them.
@@ -37,6 +37,20 @@ const ALIGN: usize = 4096;
 /// It consists of atomics and padding only, every bit pattern is valid, and `zeroed` is the value of all-zero bytes.
 pub(crate) unsafe trait Shared: Sized {
     fn zeroed() -> Self;
+}
+
+// SAFETY: an atomic, and zero is zero.
+unsafe impl Shared for AtomicU8 {
+    fn zeroed() -> Self {
+        Self::new(0)
+    }
+}
+
+// SAFETY: an atomic, and zero is zero.
+unsafe impl Shared for AtomicU16 {
+    fn zeroed() -> Self {
+        Self::new(0)
+    }
 }
 
 // SAFETY: an atomic, and zero is zero.

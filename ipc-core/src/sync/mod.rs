@@ -19,6 +19,7 @@ pub(crate) mod rwlock;
 pub(crate) mod semaphore;
 pub(crate) mod source;
 mod timer;
+pub(crate) mod within;
 
 #[cfg(all(test, loom))]
 pub(crate) mod model;

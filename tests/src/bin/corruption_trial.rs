@@ -12,7 +12,7 @@ use clap::Parser;
 use ipc_core::Bytes;
 use ipc_tests::corruption::snapshot::{Sample, Structured, snapshots};
 use ipc_tests::corruption::trial::{Bench, idle_share, run, run_live};
-use ipc_tests::corruption::{broadcast, dict, joinable, loan, ordered, sync};
+use ipc_tests::corruption::{broadcast, dict, joinable, loan, ordered, shared, sync};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
@@ -52,6 +52,9 @@ struct Args {
     /// Damage joinable queues instead of queues.
     #[arg(long, conflicts_with_all = ["live", "sync", "ordered"])]
     joinable: bool,
+    /// Damage values, arrays and lists instead of queues.
+    #[arg(long, conflicts_with_all = ["live", "sync", "ordered"])]
+    shared: bool,
 }
 
 fn main() -> ExitCode {
@@ -111,6 +114,14 @@ fn trials(args: &Args) -> Result<(), Box<dyn Error>> {
         let all = loan::samples(&bench)?;
         for seed in args.first..args.first + args.count {
             loan::run(&mut bench, &all, seed)?;
+        }
+        report(&bench, args);
+        return Ok(());
+    }
+    if args.shared {
+        let all = shared::snapshots(bench.namespace())?;
+        for seed in args.first..args.first + args.count {
+            shared::run(&mut bench, &all, seed)?;
         }
         report(&bench, args);
         return Ok(());

@@ -18,7 +18,7 @@ use std::{
 use clap::Parser;
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 46] = [
+const FILES: [(&str, &str); 49] = [
     ("channel/pipe/fencing.rs", PIPE),
     ("channel/broadcast/cell.rs", BROADCAST),
     ("channel/broadcast/ring.rs", BROADCAST),
@@ -68,6 +68,9 @@ const FILES: [(&str, &str); 46] = [
     ("sync/event.rs", "sync::model::event"),
     ("sync/barrier.rs", "sync::model::barrier"),
     ("wait_set/vigil.rs", "wait_set::model"),
+    ("manager/cells/narrow.rs", "manager::cells::model"),
+    ("manager/cells/wide.rs", "manager::cells::model"),
+    ("manager/list/core.rs", "manager::list::model"),
 ];
 const BROADCAST: &str = "channel::broadcast::model";
 const PIPE: &str = "channel::pipe::model";
@@ -125,7 +128,7 @@ const UNSEEN: [(&str, &str, &str); 7] = [
 ];
 
 /// How an ordering is weakened: what is replaced by what.
-const WEAKER: [(&str, &str); 13] = [
+const WEAKER: [(&str, &str); 14] = [
     ("Acquire", "core::sync::atomic::Ordering::Relaxed"),
     ("Release", "core::sync::atomic::Ordering::Relaxed"),
     ("AcqRel", "core::sync::atomic::Ordering::Acquire"),
@@ -133,6 +136,7 @@ const WEAKER: [(&str, &str); 13] = [
     ("prim::full_fence_after_rmw();", ""),
     ("prim::full_fence();", ""),
     ("prim::acquire_fence();", ""),
+    ("prim::release_fence();", ""),
     ("self.lane.meeting.light_fence();", ""),
     ("self.table.meeting.light_fence();", ""),
     ("self.ring.meeting.light_fence();", ""),

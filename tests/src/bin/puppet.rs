@@ -16,7 +16,7 @@ use clap::Parser;
 use ipc_core::{Bytes, Namespace, Queue};
 use ipc_tests::corruption::live;
 use ipc_tests::puppet::{
-    broadcast, family, frames, joinable, listener, loan, ordered, pipe, sync, wait_set,
+    broadcast, family, frames, joinable, listener, loan, ordered, pipe, shared, sync, wait_set,
 };
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -137,6 +137,7 @@ impl Puppet {
             ("close", _) => self.queue()?.close(),
             ("joinable", _) => return joinable::obey(&self.namespace, rest),
             ("ordered", _) => return ordered::obey(&self.namespace, rest),
+            ("shared", _) => return shared::obey(&self.namespace, rest),
             ("sync", _) => return sync::obey(&self.namespace, rest),
             ("loan", _) => return loan::obey(&self.namespace, rest),
             ("pipe", _) => return pipe::obey(&self.namespace, rest),

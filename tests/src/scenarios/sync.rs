@@ -2,15 +2,17 @@
 //!
 //! `case` (one act on one object, and who else is there), `words` (what the file holds, read without the library), then the
 //! scenarios, by primitive: `locks`, `rwlock`, `semaphores`, `event`, `condition`, `barrier`; and who waits for several of
-//! them, `wait_set`.
+//! them, `wait_set`. In the same way: shared data, `values` and `lists`.
 
 mod barrier;
 mod case;
 mod condition;
 mod event;
+mod lists;
 mod locks;
 mod rwlock;
 mod semaphores;
+mod values;
 mod wait_set;
 mod words;
 
@@ -31,6 +33,9 @@ pub(super) fn all() -> Vec<Entry> {
         entries(condition::conditions()),
         entries(barrier::barriers()),
         entries(wait_set::wait_sets()),
+        entries(values::wide()),
+        entries(values::narrow()),
+        entries(lists::lists()),
     ]
     .into_iter()
     .flatten()

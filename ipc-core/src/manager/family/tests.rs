@@ -53,6 +53,25 @@ fn come<T: serde::de::DeserializeOwned>(sent: &[u8]) -> Option<T> {
 }
 
 #[test]
+fn a_change_in_a_dictionary_within_a_dictionary_is_seen() {
+    let place = Place::new();
+    let team = place.options().anonymous().unwrap();
+    let outer = team.dict::<String, Dict<String, u64>>().unwrap();
+    let inner = team.dict::<String, u64>().unwrap();
+    outer.insert(&"inner".to_owned(), &inner).unwrap();
+    let found = outer.get(&"inner".to_owned()).unwrap().unwrap();
+    found.insert(&"count".to_owned(), &1).unwrap();
+    assert_eq!(inner.get(&"count".to_owned()).unwrap(), Some(1));
+    let dir = team.members().path().to_owned();
+    drop((team, outer, inner));
+    found.add(&"count".to_owned(), 1).unwrap();
+    assert_eq!(found.get(&"count".to_owned()).unwrap(), Some(2));
+    assert_eq!(family::members(&dir).unwrap().len(), 2);
+    drop(found);
+    assert_eq!(place.families(), [] as [PathBuf; 0]);
+}
+
+#[test]
 fn a_member_stays_though_nobody_has_it_and_goes_with_the_family() {
     let place = Place::new();
     let team = place.options().anonymous().unwrap();

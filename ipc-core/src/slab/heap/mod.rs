@@ -283,6 +283,10 @@ impl Heap {
         })
     }
 
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
     /// What is woken when growth ended, also by a death.
     pub(crate) fn growth(&self) -> &WaitWord {
         &self.waits.0

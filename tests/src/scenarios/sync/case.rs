@@ -257,7 +257,11 @@ impl<H> Scenario for Case<H> {
     type State = Trial<H>;
 
     fn name(&self) -> String {
-        format!("sync/{}", self.name)
+        // Shared data has a name of its own.
+        match self.name.contains('/') {
+            true => self.name.to_owned(),
+            false => format!("sync/{}", self.name),
+        }
     }
 
     fn campaigns(&self) -> Vec<(Campaign, Expectation)> {
