@@ -18,7 +18,7 @@ use crate::{
 const NEARBY: usize = 64;
 
 /// How often it is looked for lost hints, of the times that there is no memory: that takes time in proportion to all of it.
-const RECOUNT_EVERY: usize = 256;
+const RECOUNT_EVERY: usize = 16;
 
 /// A block that the caller owns or has claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

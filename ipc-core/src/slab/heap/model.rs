@@ -112,18 +112,6 @@ fn an_item_is_read_whole_or_known_to_be_gone() {
 }
 
 #[test]
-fn who_sees_a_chunk_divided_finds_its_blocks() {
-    explore(1, || {
-        let (w, _) = world(1);
-        let other = Arc::clone(&w);
-        let t = thread::spawn(move || other.store_patiently(1, 90, 2));
-        let mine = w.store_patiently(0, 90, 1);
-        let its = t.join().unwrap();
-        assert_ne!(mine.name(), its.name());
-    });
-}
-
-#[test]
 fn a_chunk_changes_its_class_after_its_blocks_were_left() {
     explore(2, || {
         let (w, _) = world(1);
