@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipc_core::{
     Bytes, GetTimeoutError, LifoQueue, Namespace, PriorityQueue, PutTimeoutError, TryGetError,
-    TryPutError,
+    TryPutError, WaitStrategy,
 };
 
 use super::super::message::{Id, id_of};
@@ -77,6 +77,8 @@ impl Subject {
                     .inline_bytes(making.inline)
                     .participants(making.participants)
                     .namespace(making.namespace)
+                    // Stepping through a spin takes minutes and shows nothing.
+                    .wait(WaitStrategy::Sleep)
                     .open_or_create(making.name)?
             };
         }
