@@ -195,7 +195,7 @@ impl<K> WaitSet<K> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the system has no descriptor for a child process.
+    /// [`Error::Io`](crate::Error::Io) if the system has no descriptor for a child process.
     pub fn add(&mut self, key: K, thing: &(impl Waitable + ?Sized)) -> Result<()> {
         let kind = match thing.thing()? {
             Thing::Object(watched) => EntryKind::Object(Post::new(watched), None),
@@ -219,7 +219,7 @@ impl<K: Clone + PartialEq> WaitSet<K> {
     ///
     /// # Errors
     ///
-    /// [`Error`] if an object's participants cannot be probed, or the system has no descriptor or thread to give that
+    /// [`Error`](crate::Error) if an object's participants cannot be probed, or the system has no descriptor or thread to give that
     /// the set needs.
     pub fn wait(&mut self) -> Result<Vec<K>> {
         self.wait_until(Some(Deadline::NEVER))

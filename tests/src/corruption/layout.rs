@@ -144,7 +144,7 @@ impl Layout {
 }
 
 /// Where the cell of `index` lies among all cells.
-fn place(index: usize, capacity: usize) -> usize {
+pub fn place(index: usize, capacity: usize) -> usize {
     let bits = if index < 1 << capacity.ilog2() {
         capacity.ilog2()
     } else {

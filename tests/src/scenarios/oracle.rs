@@ -2,6 +2,7 @@
 
 use super::message::{BLOCK, Id, LOAN};
 use super::trial::Setting;
+use crate::corruption::layout::place;
 use crate::mapping::Mapping;
 
 /// Participant slots of every trial's queue.
@@ -12,6 +13,8 @@ const SLOT: usize = 64;
 /// `tail`, `head` and `gate` lie between the slots and the cells.
 const CURSORS: usize = 3 * 128;
 const CELL: usize = 128;
+/// Bytes between two cells.
+const GAP: usize = 64;
 
 /// Where the parts of a trial's queue lie; docs/format.md. [`super::trial::Trial`] checks it on each new queue.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +65,7 @@ impl Layout {
         const WRITING: u64 = 1;
         const READING: u64 = 2;
         const ORPHAN: u64 = 4;
-        let at = cells() + index * CELL;
+        let at = cells() + place(index, self.capacity) * (CELL + GAP);
         let (ctl, done) = (word(bytes, at), word(bytes, at + CELL - 8));
         let state = ctl & 7;
         let is_full = state == WRITING && ctl == done;
