@@ -317,6 +317,24 @@ fn a_dead_letter_that_is_looked_at_is_itself() {
     });
 }
 
+#[test]
+fn a_requeued_dead_letter_begins_with_its_first_attempt() {
+    explore(2, || {
+        let w = world(2, terms(2));
+        w.dead_letter(1);
+        // Who looks for this one may find the other without having seen that it was counted.
+        w.put(2);
+        let (_, lease) = w.get(1).unwrap();
+        w.jobs.give_back(&lease).unwrap().unwrap();
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || other.jobs.requeue_dead(owner(0)).unwrap());
+        let (value, lease) = w.get(1).unwrap();
+        let attempt = if value == 1 { 1 } else { 2 };
+        assert_eq!(lease.attempt, attempt);
+        t.join().unwrap();
+    });
+}
+
 /// A queue with one record, which is taken: what gets and joins wait for; a put of another job; the end of the lease; and the end of
 /// the queue.
 pub(crate) fn working() -> (
