@@ -9,9 +9,10 @@
 //! # Points
 //! Point 0 is the first instruction of the operation. With [`Granularity::State`] a point is counted after each
 //! instruction that changed the shared bytes and after each system call (locks change there, bytes need not); with
-//! [`Granularity::Instruction`], after each instruction. Every trial counts its own points, so a victim that takes a
-//! few instructions more or less than the one before still stops in the same window. Where the dry run met system calls,
-//! later victims run at full speed to the last one before their point.
+//! [`Granularity::Instruction`], after each instruction. The dry run steps one victim through the whole operation; later ones run at full speed to
+//! an instruction shortly before their point (`route.rs`). One that turns out to go another way is replaced by one that is
+//! stepped and counts its own points, so a victim that takes a few instructions more or less than the one before still
+//! stops in the same window.
 //!
 //! # What it does not see
 //! A system call is one step: a death inside of it needs a test of its own. The tracer stops the victim between
@@ -19,6 +20,7 @@
 
 mod campaign;
 mod report;
+mod route;
 mod scenario;
 mod snapshot;
 mod victim;

@@ -1,17 +1,19 @@
 //! Many trials over one scenario: one a point, until a victim gets to its end before its point.
 
+mod walk;
+
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use self::walk::Walk;
 use super::report::{EngineError, Failure, Granularity, Plan, Point, Report};
+use super::route::Route;
 use super::scenario::{Campaign, Outcome, Scenario};
-use super::snapshot::Snapshot;
-use super::victim::{Death, End, Event, Victim};
+use super::victim::{End, Event, Victim};
 use super::watchdog;
-use crate::mapping::Shared;
 
 /// Runs one campaign: a dry run, then a trial for each point.
 pub fn run<S: Scenario>(
@@ -24,7 +26,6 @@ pub fn run<S: Scenario>(
     let mut trials = Trials {
         scenario,
         plan,
-        shortcuts: Vec::new(),
         syscalls: HashMap::new(),
         report: Report::default(),
         name,
@@ -33,11 +34,13 @@ pub fn run<S: Scenario>(
         Campaign::Nested => Granularity::State,
         Campaign::Kill | Campaign::Stop => plan.granularity,
     };
-    let done = trials.dry_run(granularity).and_then(|()| match campaign {
-        Campaign::Kill => trials.kill_everywhere(),
-        Campaign::Stop => trials.stop_everywhere(),
-        Campaign::Nested => trials.kill_repairers_everywhere(),
-    });
+    let done = trials
+        .dry_run(granularity)
+        .and_then(|route| match campaign {
+            Campaign::Kill => trials.kill_everywhere(route),
+            Campaign::Stop => trials.stop_everywhere(route),
+            Campaign::Nested => trials.kill_repairers_everywhere(route),
+        });
     trials.report.elapsed = begin.elapsed();
     match done {
         Ok(()) => Ok(trials.report),
@@ -48,29 +51,21 @@ pub fn run<S: Scenario>(
     }
 }
 
-/// How a walk towards a point ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Walk {
-    /// The victim stands at the point.
-    AtPoint,
-    /// It stands at its end marker: the operation has fewer points.
-    AtEnd,
-    Died(Death),
-    TooLong,
-}
-
-/// What a victim has passed when it comes to one of its system calls.
-#[derive(Debug, Clone, Copy)]
-struct Shortcut {
-    points: u64,
-    steps: u64,
+/// A killed victim's object, with a repairer that has not yet begun.
+struct Scene<State> {
+    /// First: nobody may be at work when the object goes.
+    repairer: Victim,
+    /// Kept: it may have to stay a zombie.
+    _victim: Victim,
+    outcome: Outcome,
+    walk: Walk,
+    at: Point,
+    state: State,
 }
 
 struct Trials<'s, S> {
     scenario: &'s S,
     plan: &'s Plan,
-    /// One for each system call of the dry run: up to there, a later victim need not be stepped.
-    shortcuts: Vec<Shortcut>,
     /// Which code addresses hold `syscall`; the same in every victim.
     syscalls: HashMap<u64, bool>,
     report: Report,
@@ -78,31 +73,15 @@ struct Trials<'s, S> {
 }
 
 impl<S: Scenario> Trials<'_, S> {
-    /// Learns how long the operation is, and where its system calls are.
-    fn dry_run(&mut self, granularity: Granularity) -> io::Result<()> {
+    /// Learns how long the operation is, and the way to each of its points.
+    fn dry_run(&mut self, granularity: Granularity) -> io::Result<Route> {
         let state = self.scenario.fresh();
         let mut victim = self.fork_victim(&state)?;
-        let mut snapshot = Snapshot::take(self.scenario.shared(&state));
-        let mut states = HashSet::from([snapshot.hash()]);
-        let what = format!("{}: the dry run", self.name);
-        let event = watchdog::guard(self.walk_limit(), &what, || {
-            let mut points = 0;
-            loop {
-                let was_syscall = self.is_at_syscall(&victim)?;
-                if was_syscall {
-                    let steps = victim.steps();
-                    self.shortcuts.push(Shortcut { points, steps });
-                }
-                let event = victim.step()?;
-                let changed = snapshot.has_changed();
-                if changed {
-                    states.insert(snapshot.hash());
-                }
-                points += u64::from(self.is_point(granularity, &victim, was_syscall || changed));
-                if event != Event::Stepped || victim.steps() >= self.plan.max_steps {
-                    return io::Result::Ok(event);
-                }
-            }
+        let mut states = HashSet::new();
+        let shared = self.scenario.shared(&state);
+        let mut route = Route::default();
+        let event = self.record(&mut route, &mut victim, shared, granularity, |snapshot| {
+            states.insert(snapshot.hash());
         })?;
         if event != Event::AtEnd {
             let steps = victim.steps();
@@ -112,19 +91,28 @@ impl<S: Scenario> Trials<'_, S> {
         }
         self.report.steps = victim.steps();
         self.report.distinct_states = states.len();
+        Ok(route)
+    }
+
+    /// After a victim that had more points than the one of the dry run: how it goes on behind the last system call. Who
+    /// was stepped there slowly may have met a death, or the end of its patience, where others that run there do not.
+    fn lengthen(&mut self, route: &mut Route) -> io::Result<()> {
+        let Some(passed) = route.cut_behind_syscalls() else {
+            return Ok(());
+        };
+        let state = self.scenario.fresh();
+        let mut victim = self.fork_victim(&state)?;
+        if self.skip_to(&mut victim, passed)? == Event::Stepped {
+            let shared = self.scenario.shared(&state);
+            self.record(route, &mut victim, shared, self.plan.granularity, |_| {})?;
+        }
         Ok(())
     }
 
-    fn kill_everywhere(&mut self) -> io::Result<()> {
+    fn kill_everywhere(&mut self, mut route: Route) -> io::Result<()> {
         for target in 0.. {
-            let state = self.scenario.fresh();
-            let mut victim = self.fork_victim(&state)?;
-            let walk = self.walk(
-                &mut victim,
-                self.scenario.shared(&state),
-                target,
-                self.plan.granularity,
-            )?;
+            let (state, mut victim, walk) =
+                self.victim_at(&route, target, self.plan.granularity)?;
             let at = Point {
                 victim: (target, victim.steps()),
                 repairer: None,
@@ -135,23 +123,20 @@ impl<S: Scenario> Trials<'_, S> {
                 }),
                 Err(what) => self.fail(at, what),
             }
-            if walk != Walk::AtPoint {
-                break;
+            if target > route.points() {
+                if walk != Walk::AtPoint {
+                    break;
+                }
+                self.lengthen(&mut route)?;
             }
         }
         Ok(())
     }
 
-    fn stop_everywhere(&mut self) -> io::Result<()> {
+    fn stop_everywhere(&mut self, mut route: Route) -> io::Result<()> {
         for target in 0.. {
-            let state = self.scenario.fresh();
-            let mut victim = self.fork_victim(&state)?;
-            let walk = self.walk(
-                &mut victim,
-                self.scenario.shared(&state),
-                target,
-                self.plan.granularity,
-            )?;
+            let (state, mut victim, walk) =
+                self.victim_at(&route, target, self.plan.granularity)?;
             let at = Point {
                 victim: (target, victim.steps()),
                 repairer: None,
@@ -159,13 +144,16 @@ impl<S: Scenario> Trials<'_, S> {
             self.report.trials += 1;
             let found = match walk {
                 Walk::AtPoint | Walk::AtEnd => self.stop_there(&state, &mut victim, at)?,
-                Walk::Died(_) | Walk::TooLong => Err(describe(walk)),
+                Walk::Died(_) | Walk::TooLong => Err(walk.describe()),
             };
             if let Err(what) = found {
                 self.report.failures.push(Failure { at, what });
             }
-            if walk != Walk::AtPoint {
-                break;
+            if target > route.points() {
+                if walk != Walk::AtPoint {
+                    break;
+                }
+                self.lengthen(&mut route)?;
             }
         }
         Ok(())
@@ -191,127 +179,129 @@ impl<S: Scenario> Trials<'_, S> {
         })
     }
 
-    fn kill_repairers_everywhere(&mut self) -> io::Result<()> {
+    fn kill_repairers_everywhere(&mut self, route: Route) -> io::Result<()> {
         for target in 0.. {
+            let Some(repair) = self.dry_run_of_repair(&route, target)? else {
+                return Ok(());
+            };
+            let mut walk = Walk::AtPoint;
             for repairer_target in 0.. {
-                let state = self.scenario.fresh();
-                let mut victim = self.fork_victim(&state)?;
-                let walk = self.walk(
-                    &mut victim,
-                    self.scenario.shared(&state),
-                    target,
-                    Granularity::State,
-                )?;
-                let mut at = Point {
-                    victim: (target, victim.steps()),
-                    repairer: None,
+                let victims = self.kill_repairer(&route, target, &repair, repairer_target)?;
+                let Some(victims) = victims else {
+                    return Ok(());
                 };
-                let outcome = match self.end_there(&mut victim, walk, at)? {
-                    Ok(outcome) => outcome,
-                    Err(what) => {
-                        self.fail(at, what);
-                        return Ok(());
-                    }
-                };
-                let mut repairer = self.fork_repairer(&state)?;
-                let shared = self.scenario.shared(&state);
-                let repair = self.walk_on(
-                    &mut repairer,
-                    shared,
-                    repairer_target,
-                    self.plan.granularity,
-                )?;
-                at.repairer = Some((repairer_target, repairer.steps()));
-                match self.end_there(&mut repairer, repair, at)? {
-                    Ok(_) => self.check(at, "the verification", || {
-                        self.scenario.verify(&state, outcome)
-                    }),
-                    Err(what) => self.fail(at, format!("the repairer: {what}")),
-                }
-                if repair != Walk::AtPoint {
-                    if walk != Walk::AtPoint {
-                        return Ok(());
-                    }
+                walk = victims;
+                if repairer_target > repair.points() {
                     break;
                 }
+            }
+            if walk != Walk::AtPoint && target > route.points() {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Brings a victim of the dry run's kind to where it has passed `target` points.
-    fn walk(
-        &mut self,
-        victim: &mut Victim,
-        shared: Vec<Shared<'_>>,
-        target: u64,
-        granularity: Granularity,
-    ) -> io::Result<Walk> {
-        let known = |shortcut: &Shortcut| shortcut.points < target;
-        let syscalls = self.shortcuts.partition_point(known);
-        let Some(last) = syscalls.checked_sub(1).map(|i| self.shortcuts[i]) else {
-            return self.walk_on(victim, shared, target, granularity);
+    /// Learns the way to each point of the repair behind a victim killed at its own.
+    fn dry_run_of_repair(&mut self, route: &Route, target: u64) -> io::Result<Option<Route>> {
+        let Some(mut scene) = self.repairer_behind(route, target)? else {
+            return Ok(None);
         };
-        let what = format!("{}: a victim on its way to point {target}", self.name);
-        let event = watchdog::guard(self.walk_limit(), &what, || {
-            victim.skip_syscalls(syscalls, last.steps + 1)
-        })?;
-        match event {
-            Event::Stepped => self.walk_on(victim, shared, target - last.points - 1, granularity),
-            Event::AtEnd => Ok(Walk::AtEnd),
-            Event::Died(death) => Ok(Walk::Died(death)),
-        }
+        let shared = self.scenario.shared(&scene.state);
+        let mut route = Route::default();
+        let granularity = self.plan.granularity;
+        self.record(&mut route, &mut scene.repairer, shared, granularity, |_| {})?;
+        Ok(Some(route))
     }
 
-    /// Steps a victim until it has passed `target` more points.
-    fn walk_on(
+    /// One trial with two deaths; behind its last point the repairer gets to its end. Returns how the victim's walk ended,
+    /// `None` when it died by itself.
+    fn kill_repairer(
         &mut self,
-        victim: &mut Victim,
-        shared: Vec<Shared<'_>>,
+        route: &Route,
+        target: u64,
+        repair: &Route,
+        repairer_target: u64,
+    ) -> io::Result<Option<Walk>> {
+        let mut way = repair.way_to(repairer_target);
+        let (mut scene, walk) = loop {
+            let Some(mut scene) = self.repairer_behind(route, target)? else {
+                return Ok(None);
+            };
+            let shared = self.scenario.shared(&scene.state);
+            let repairer = &mut scene.repairer;
+            let granularity = self.plan.granularity;
+            let walk = match way.take() {
+                Some(way) => self.follow(repairer, shared, &way)?,
+                None if repairer_target > repair.points() => Some(self.run_to_end(repairer)?),
+                None => Some(self.walk(repairer, shared, repair, repairer_target, granularity)?),
+            };
+            if let Some(walk) = walk {
+                break (scene, walk);
+            }
+        };
+        let at = Point {
+            repairer: Some((repairer_target, scene.repairer.steps())),
+            ..scene.at
+        };
+        match self.end_there(&mut scene.repairer, walk, at)? {
+            Ok(_) => self.check(at, "the verification", || {
+                self.scenario.verify(&scene.state, scene.outcome)
+            }),
+            Err(what) => self.fail(at, format!("the repairer: {what}")),
+        }
+        Ok(Some(scene.walk))
+    }
+
+    /// A repairer at its first instruction, behind a victim killed at its point (or at its end). `None`, and a failed
+    /// trial, when the victim died by itself.
+    fn repairer_behind(
+        &mut self,
+        route: &Route,
+        target: u64,
+    ) -> io::Result<Option<Scene<S::State>>> {
+        let (state, mut victim, walk) = self.victim_at(route, target, Granularity::State)?;
+        let at = Point {
+            victim: (target, victim.steps()),
+            repairer: None,
+        };
+        let outcome = match self.end_there(&mut victim, walk, at)? {
+            Ok(outcome) => outcome,
+            Err(what) => {
+                self.fail(at, what);
+                return Ok(None);
+            }
+        };
+        Ok(Some(Scene {
+            repairer: self.fork_repairer(&state)?,
+            _victim: victim,
+            outcome,
+            walk,
+            at,
+            state,
+        }))
+    }
+
+    /// A new object, and a victim of the dry run's kind that has passed `target` points.
+    fn victim_at(
+        &mut self,
+        route: &Route,
         target: u64,
         granularity: Granularity,
-    ) -> io::Result<Walk> {
-        let what = format!("{}: a victim, {target} points before its own", self.name);
-        let by_state = granularity == Granularity::State;
-        let mut snapshot = Snapshot::take(if by_state { shared } else { Vec::new() });
-        let before = victim.steps();
-        let walk = watchdog::guard(self.walk_limit(), &what, || {
-            let mut passed = 0;
-            while passed < target {
-                let was_syscall = by_state && self.is_at_syscall(victim)?;
-                match victim.step()? {
-                    Event::Stepped => {}
-                    Event::AtEnd => return Ok(Walk::AtEnd),
-                    Event::Died(death) => return Ok(Walk::Died(death)),
-                }
-                if victim.steps() >= self.plan.max_steps {
-                    return Ok(Walk::TooLong);
-                }
-                // Not lazy: the snapshot has to follow every change.
-                let changed = snapshot.has_changed();
-                passed += u64::from(self.is_point(granularity, victim, was_syscall || changed));
+    ) -> io::Result<(S::State, Victim, Walk)> {
+        let mut way = route.way_to(target);
+        loop {
+            let state = self.scenario.fresh();
+            let mut victim = self.fork_victim(&state)?;
+            let shared = self.scenario.shared(&state);
+            let walk = match way.take() {
+                Some(way) => self.follow(&mut victim, shared, &way)?,
+                None => Some(self.walk(&mut victim, shared, route, target, granularity)?),
+            };
+            if let Some(walk) = walk {
+                return Ok((state, victim, walk));
             }
-            Ok(Walk::AtPoint)
-        });
-        self.report.total_steps += victim.steps() - before;
-        walk
-    }
-
-    fn is_point(&self, granularity: Granularity, victim: &Victim, is_state: bool) -> bool {
-        let stride = self.scenario.stride();
-        is_state
-            || granularity == Granularity::Instruction
-            || stride.is_some_and(|stride| victim.steps().is_multiple_of(stride))
-    }
-
-    fn is_at_syscall(&mut self, victim: &Victim) -> io::Result<bool> {
-        let address = victim.next_instruction();
-        if let Some(known) = self.syscalls.get(&address) {
-            return Ok(*known);
         }
-        let found = victim.is_at_syscall()?;
-        self.syscalls.insert(address, found);
-        Ok(found)
     }
 
     /// Kills a victim at its point, or lets it exit at its end.
@@ -333,7 +323,7 @@ impl<S: Scenario> Trials<'_, S> {
                     },
                 );
             }
-            Walk::Died(_) | Walk::TooLong => return Ok(Err(describe(walk))),
+            Walk::Died(_) | Walk::TooLong => return Ok(Err(walk.describe())),
         }
         Ok(Ok(Outcome::Killed))
     }
@@ -379,22 +369,6 @@ impl<S: Scenario> Trials<'_, S> {
 
     fn at_what(&self, at: Point, phase: &str) -> String {
         format!("{}: {phase}, {at}", self.name)
-    }
-
-    /// Stepping is slow, and the machine may be busy.
-    fn walk_limit(&self) -> Duration {
-        self.plan.limit * 6
-    }
-}
-
-fn describe(walk: Walk) -> String {
-    match walk {
-        Walk::Died(death) => format!("died by itself in its operation: {death:?}"),
-        Walk::TooLong => {
-            "took more steps than the plan allows (did it panic, with a backtrace to print?)"
-                .to_owned()
-        }
-        Walk::AtPoint | Walk::AtEnd => "was interrupted".to_owned(),
     }
 }
 

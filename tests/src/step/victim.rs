@@ -140,16 +140,14 @@ impl Victim {
     /// True when the next instruction is `syscall`.
     pub fn is_at_syscall(&self) -> io::Result<bool> {
         const SYSCALL: [u8; 2] = [0x0f, 0x05];
-        let offset = (self.next_instruction % 8) as usize;
-        let aligned = self.next_instruction - offset as u64;
-        // Aligned words, so that no read crosses into a page that is not there.
-        let low = ptrace::read(self.pid, aligned as ptrace::AddressType)?.to_le_bytes();
+        let offset = (self.next_instruction % WORD) as usize;
+        let low = ptrace::read(self.pid, word_of(self.next_instruction))?.to_le_bytes();
         if offset < 7 {
             return Ok(low[offset..offset + 2] == SYSCALL);
         }
         // Next door may be another page, or none: then this is no `syscall` either.
         let high =
-            ptrace::read(self.pid, (aligned + 8) as ptrace::AddressType).map(i64::to_le_bytes);
+            ptrace::read(self.pid, word_of(self.next_instruction + WORD)).map(i64::to_le_bytes);
         Ok(low[7] == SYSCALL[0] && high.is_ok_and(|bytes| bytes[0] == SYSCALL[1]))
     }
 
@@ -176,9 +174,13 @@ impl Victim {
         })
     }
 
-    /// Runs at full speed through the next `count` system calls, and stops behind the last one. From then on
-    /// [`steps`](Self::steps) counts from `steps`.
-    pub fn skip_syscalls(&mut self, count: usize, steps: u64) -> io::Result<Event> {
+    /// From now on [`steps`](Self::steps) counts from here: after a way at full speed.
+    pub fn count_from(&mut self, steps: u64) {
+        self.steps = steps;
+    }
+
+    /// Runs at full speed through the next `count` system calls, and stops behind the last one.
+    pub fn skip_syscalls(&mut self, count: usize) -> io::Result<Event> {
         // The kernel reports each twice: before and after.
         for _ in 0..2 * count {
             match self.skip_half_a_syscall()? {
@@ -186,21 +188,64 @@ impl Victim {
                 end => return Ok(end),
             }
         }
-        self.steps = steps;
         Ok(Event::Stepped)
     }
 
     /// Runs at full speed to the first system call before which `fact` holds. Killed there, the victim never makes it.
     pub fn run_to_syscall(&mut self, fact: impl Fn() -> bool) -> io::Result<Event> {
-        while self.skip_half_a_syscall()? == Event::Stepped {
-            if fact() {
-                return Ok(Event::Stepped);
-            }
-            if self.skip_half_a_syscall()? != Event::Stepped {
-                break;
+        let mut is_before = false;
+        loop {
+            is_before = !is_before;
+            let event = self.skip_half_a_syscall()?;
+            if event != Event::Stepped || is_before && fact() {
+                return Ok(event);
             }
         }
-        Ok(Event::AtEnd)
+    }
+
+    /// Runs at full speed until the instruction at `address` is about to be executed for the `count`th time from here,
+    /// the next instruction included. `None` where the kernel lets nobody write a breakpoint (its vdso).
+    pub fn run_to_execution(&mut self, address: u64, count: u64) -> io::Result<Option<Event>> {
+        let mut left = count;
+        loop {
+            // Not through the breakpoint: an instruction that repeats itself (`rep movsb`) traps only the first time.
+            while self.next_instruction == address {
+                left -= 1;
+                if left == 0 {
+                    return Ok(Some(Event::Stepped));
+                }
+                let event = self.step()?;
+                if event != Event::Stepped {
+                    return Ok(Some(event));
+                }
+            }
+            let Some(text) = self.set_breakpoint(address)? else {
+                return Ok(None);
+            };
+            self.resume()?;
+            if let Some(death) = self.wait_for_stop()? {
+                return Ok(Some(Event::Died(death)));
+            }
+            ptrace::write(self.pid, word_of(address), text)?;
+            if self.next_instruction == address + 1 && self.pending.is_none() {
+                self.step_back_to(address)?;
+            } else if self.next_instruction == marker_address(end_marker) + 1 {
+                self.step_back_to(marker_address(end_marker))?;
+                return Ok(Some(Event::AtEnd));
+            }
+        }
+    }
+
+    /// Makes the instruction at this address an `int3`; returns the text that was there.
+    fn set_breakpoint(&self, address: u64) -> io::Result<Option<libc::c_long>> {
+        const INT3: u8 = 0xcc;
+        let Ok(text) = ptrace::read(self.pid, word_of(address)) else {
+            return Ok(None);
+        };
+        let mut bytes = text.to_le_bytes();
+        bytes[(address % WORD) as usize] = INT3;
+        let written = ptrace::write(self.pid, word_of(address), i64::from_le_bytes(bytes));
+        Ok(written.is_ok().then_some(text))
     }
 
     /// To the next border of a system call.
@@ -216,7 +261,7 @@ impl Victim {
             return Ok(Event::Died(death));
         }
         if self.next_instruction == marker_address(end_marker) + 1 {
-            self.step_back_before_end()?;
+            self.step_back_to(marker_address(end_marker))?;
             return Ok(Event::AtEnd);
         }
         Ok(Event::Stepped)
@@ -243,11 +288,10 @@ impl Victim {
         Ok(ptrace::read_user(self.pid, RAX as ptrace::AddressType)?)
     }
 
-    /// From behind the end marker's int3 to before it, where a victim that is stepped would stand.
-    fn step_back_before_end(&mut self) -> io::Result<()> {
-        self.next_instruction = marker_address(end_marker);
-        let address = self.next_instruction.cast_signed();
-        ptrace::write_user(self.pid, RIP as ptrace::AddressType, address)?;
+    /// From behind an int3 to before it, where a victim that is stepped would stand.
+    fn step_back_to(&mut self, address: u64) -> io::Result<()> {
+        self.next_instruction = address;
+        ptrace::write_user(self.pid, RIP as ptrace::AddressType, address.cast_signed())?;
         Ok(())
     }
 
@@ -380,6 +424,14 @@ impl Drop for Victim {
 const RIP: usize = offset_of!(libc::user, regs) + offset_of!(libc::user_regs_struct, rip);
 /// The same for the register that holds a system call's result.
 const RAX: usize = offset_of!(libc::user, regs) + offset_of!(libc::user_regs_struct, rax);
+
+/// What ptrace reads and writes at once.
+const WORD: u64 = 8;
+
+/// Where the word is that has this address in it: aligned, so that it never crosses into a page that is not there.
+fn word_of(address: u64) -> ptrace::AddressType {
+    (address / WORD * WORD) as ptrace::AddressType
+}
 
 fn marker_address(marker: extern "C" fn()) -> u64 {
     marker as *const () as u64
