@@ -79,7 +79,8 @@ impl Inner {
             inner: self,
             filled: None,
         };
-        let attempt = || self.attempt_put(&mut putting, priority, bytes, manner.spins());
+        let attempt =
+            |is_patient| self.attempt_put(&mut putting, priority, bytes, is_patient);
         let is_promising = || self.pile.may_have_room();
         self.in_manner(manner, &self.put_patience, attempt, is_promising)?
             .ok_or(Refused::GaveUp)
@@ -140,7 +141,7 @@ impl Inner {
 
     fn get_into(&self, manner: Manner, to: &mut impl Target) -> Result<i64, Unmet> {
         let items = &self.pile.gate().items;
-        let attempt = || match self.claim(manner.spins()) {
+        let attempt = |is_patient| match self.claim(is_patient) {
             Ok(claim) => match self.receive(claim, to) {
                 Err(Unmet::GaveUp | Unmet::BeingPut) => Attempt::Blocked(items),
                 received => Attempt::Done(received),
@@ -225,10 +226,10 @@ impl Inner {
     /// Copies the message that comes first, which stays.
     pub(super) fn peek<T: Message>(&self, manner: Manner) -> Result<(i64, T), Unmet> {
         let mut bytes = Vec::new();
-        let attempt = || {
+        let attempt = |is_patient| {
             bytes.clear();
             let peeked = match self.member.ready() {
-                Ok(me) => self.pile.peek(me, manner.spins(), &mut bytes),
+                Ok(me) => self.pile.peek(me, is_patient, &mut bytes),
                 Err(e) => return Attempt::Done(Err(e.into())),
             };
             match peeked {
@@ -244,19 +245,21 @@ impl Inner {
         Ok((priority, value.remove(0)))
     }
 
-    /// Calls `attempt` until it is done. `None` once the time is over.
+    /// Calls `attempt` until it is done. `None` once the time is over. The first one competes for the lock a little (it is
+    /// called with whether to); the next ones are a wait's, which has a patience of its own.
     fn in_manner<'w, R, E: From<Box<Error>>>(
         &'w self,
         manner: Manner,
         patience: &'w Patience,
-        mut attempt: impl FnMut() -> Tried<'w, R, E>,
+        mut attempt: impl FnMut(bool) -> Tried<'w, R, E>,
         is_promising: impl Fn() -> bool,
     ) -> Result<Option<R>, E> {
-        let (blocked_on, is_locked) = match attempt() {
+        let (blocked_on, is_locked) = match attempt(manner.spins()) {
             Attempt::Done(result) => return result.map(Some),
             Attempt::Blocked(on) => (on, false),
             Attempt::Unsettled(on) => (on, true),
         };
+        let mut attempt = || attempt(false);
         let me = self.member.ready()?;
         let waiting = |deadline| Waiting {
             word: blocked_on,

@@ -304,11 +304,11 @@ impl Inner {
         mut attempt: impl FnMut(Owner, bool) -> Result<R, Refusal>,
     ) -> Result<R, DictError> {
         let me = self.member.ready()?;
+        // The next attempts are a wait's, which has a patience of its own.
         let is_patient = manner.strategy != WaitStrategy::Sleep && process::cores() > 1;
-        let mut attempt = || attempt(me, is_patient);
-        let changed = match attempt() {
+        let changed = match attempt(me, is_patient) {
             Ok(done) => done,
-            Err(refusal) => self.insist(manner, bytes, me, refusal, &mut attempt)?,
+            Err(refusal) => self.insist(manner, bytes, me, refusal, &mut || attempt(me, false))?,
         };
         self.member.check_whole()?;
         Ok(changed)
