@@ -79,8 +79,7 @@ impl Inner {
             inner: self,
             filled: None,
         };
-        let attempt =
-            |is_patient| self.attempt_put(&mut putting, priority, bytes, is_patient);
+        let attempt = |is_patient| self.attempt_put(&mut putting, priority, bytes, is_patient);
         let is_promising = || self.pile.may_have_room();
         self.in_manner(manner, &self.put_patience, attempt, is_promising)?
             .ok_or(Refused::GaveUp)
