@@ -74,7 +74,10 @@ pub use error::{Error, ErrorKind, Result};
 pub use inspect::{
     FamilyStat, Inspection, JobStat, MemberStat, Participant, ParticipantState, QueueStat, Visit,
 };
-pub use manager::dict::{Dict, DictError, DictIter, DictKeys, DictOptions, DictStat, Number};
+pub use manager::dict::{
+    Dict, DictChange, DictError, DictIter, DictKeys, DictOptions, DictStat, DictWatch,
+    DictWatchIter, Number,
+};
 pub use manager::family::{Manager, ManagerOptions};
 pub use manager::{
     Array, ArrayIter, CompareExchangeError, List, ListError, ListIter, ListOptions, ListPutError,

@@ -9,7 +9,7 @@ use crate::{
     error::Damage,
     object::seat::Seat,
     prim::AtomicU64,
-    region::{CacheLine, Fresh, OutOfBounds},
+    region::{CacheLine, Fresh, OutOfBounds, Planner},
 };
 
 /// A cell of one cache line carries 48 bytes. A position has at least 33 bits for the lap.
@@ -73,7 +73,7 @@ impl Geometry {
 
 /// Where the parts lie.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Offsets {
+pub(crate) struct Offsets {
     pub(super) tail: usize,
     pub(super) gate: usize,
     pub(super) cells: usize,
@@ -84,16 +84,32 @@ pub(super) struct Offsets {
 
 pub(super) fn plan(geometry: Geometry, participants: u32) -> Option<(Offsets, usize)> {
     let mut planner = channel::plan_header(participants)?;
-    let words = geometry.stride().checked_mul(geometry.ring.capacity)?;
-    let offsets = Offsets {
-        tail: planner.place::<CacheLine<AtomicU64>>(1, 1)?,
-        gate: planner.place::<CacheLine<Gate>>(1, 1)?,
-        cells: planner.place::<AtomicU64>(words, 128)?,
-        seats: planner.place::<Seat>(geometry.subscribers, 128)?,
-        cursors: planner.place::<CacheLine<Cursor>>(geometry.subscribers, 128)?,
-        rest: Rest::plan(&mut planner, geometry.ring)?,
-    };
+    let offsets = Offsets::plan(&mut planner, geometry)?;
     Some((offsets, planner.end()))
+}
+
+impl Offsets {
+    pub(super) fn plan(planner: &mut Planner, geometry: Geometry) -> Option<Self> {
+        let words = geometry.stride().checked_mul(geometry.ring.capacity)?;
+        Some(Self {
+            tail: planner.place::<CacheLine<AtomicU64>>(1, 1)?,
+            gate: planner.place::<CacheLine<Gate>>(1, 1)?,
+            cells: planner.place::<AtomicU64>(words, 128)?,
+            seats: planner.place::<Seat>(geometry.subscribers, 128)?,
+            cursors: planner.place::<CacheLine<Cursor>>(geometry.subscribers, 128)?,
+            rest: Rest::plan(planner, geometry.ring)?,
+        })
+    }
+
+    /// Begins the life of the parts.
+    pub(super) fn place(self, fresh: &mut Fresh, geometry: Geometry) -> Result<(), OutOfBounds> {
+        fresh.place::<CacheLine<AtomicU64>>(self.tail, 1)?;
+        fresh.place::<CacheLine<Gate>>(self.gate, 1)?;
+        fresh.place::<AtomicU64>(self.cells, geometry.stride() * geometry.ring.capacity)?;
+        fresh.place::<Seat>(self.seats, geometry.subscribers)?;
+        fresh.place::<CacheLine<Cursor>>(self.cursors, geometry.subscribers)?;
+        self.rest.place(fresh, geometry.ring)
+    }
 }
 
 /// Bytes of the file that such a broadcast needs.
@@ -108,10 +124,5 @@ pub(super) fn place(
     participants: u32,
 ) -> Result<(), OutOfBounds> {
     let (at, _) = plan(geometry, participants).ok_or(OutOfBounds)?;
-    fresh.place::<CacheLine<AtomicU64>>(at.tail, 1)?;
-    fresh.place::<CacheLine<Gate>>(at.gate, 1)?;
-    fresh.place::<AtomicU64>(at.cells, geometry.stride() * geometry.ring.capacity)?;
-    fresh.place::<Seat>(at.seats, geometry.subscribers)?;
-    fresh.place::<CacheLine<Cursor>>(at.cursors, geometry.subscribers)?;
-    at.rest.place(fresh, geometry.ring)
+    at.place(fresh, geometry)
 }

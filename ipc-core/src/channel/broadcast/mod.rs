@@ -1,7 +1,7 @@
 //! A broadcast: what anybody publishes, every subscriber receives.
 //!
 //! Read in this order: `cell` (the claim word), `ring` (layout, invariants, orderings) with `publish`, `clear`, `read`, `cursors` and
-//! `repair` (the algorithm, which never waits), `loan` (messages in place), `inner` (waiting and errors), `source`, this file, `facts` and `subscriber` (the public face), `options`,
+//! `repair` (the algorithm, which never waits), `loan` (messages in place), `log` (a ring in another structure), `inner` (waiting and errors), `source`, this file, `facts` and `subscriber` (the public face), `options`,
 //! `errors`.
 
 mod cell;
@@ -12,6 +12,7 @@ mod facts;
 mod geometry;
 mod inner;
 mod loan;
+pub(crate) mod log;
 pub(crate) mod options;
 mod publish;
 mod read;

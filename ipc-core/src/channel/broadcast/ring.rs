@@ -83,7 +83,7 @@ use std::sync::Arc;
 use super::{
     cell::{Cell, Pass, Seen, State},
     cursors::Cursors,
-    geometry::{self, Geometry},
+    geometry::{self, Geometry, Offsets},
 };
 use crate::{
     channel::gate::Gate,
@@ -125,38 +125,46 @@ impl Ring {
         geometry: Geometry,
         participants: u32,
     ) -> Result<Self, Damage> {
-        let build = || -> Result<Self, OutOfBounds> {
-            let (at, _) = geometry::plan(geometry, participants).ok_or(OutOfBounds)?;
-            let capacity = geometry.ring.capacity;
-            Ok(Self {
-                geometry,
-                shift: geometry.ring.index_bits(),
-                tail: region.one(at.tail)?,
-                gate: region.one(at.gate)?,
-                cells: region.span(at.cells, geometry.stride() * capacity)?,
-                cursors: Cursors::new(
-                    Seats::new(region, at.seats, geometry.subscribers)?,
-                    region.span(at.cursors, geometry.subscribers)?,
-                    geometry.is_lossless,
-                ),
-                slab: at
-                    .rest
-                    .slab
-                    .map(|at| Slab::new(region, at, geometry.ring.slab))
-                    .transpose()?,
-                loans: at
-                    .rest
-                    .loans
-                    .map(|at| Slab::new(region, at, geometry.ring.loans))
-                    .transpose()?,
-                notes: Seats::new(region, at.rest.notes, geometry.ring.notes)?,
-                meeting: Meeting::new(),
-                oldest_large: AtomicU64::new(0),
-                oldest_lent: AtomicU64::new(0),
-                witnesses: prim::Witnesses::new(capacity),
-            })
-        };
-        build().map_err(|OutOfBounds| Damage("the file is smaller than its geometry says"))
+        geometry::plan(geometry, participants)
+            .ok_or(OutOfBounds)
+            .and_then(|(at, _)| Self::at(region, at, geometry))
+            .map_err(|OutOfBounds| Damage("the file is smaller than its geometry says"))
+    }
+
+    /// The ring that lies there.
+    pub(super) fn at(
+        region: &Arc<Region>,
+        at: Offsets,
+        geometry: Geometry,
+    ) -> Result<Self, OutOfBounds> {
+        let capacity = geometry.ring.capacity;
+        Ok(Self {
+            geometry,
+            shift: geometry.ring.index_bits(),
+            tail: region.one(at.tail)?,
+            gate: region.one(at.gate)?,
+            cells: region.span(at.cells, geometry.stride() * capacity)?,
+            cursors: Cursors::new(
+                Seats::new(region, at.seats, geometry.subscribers)?,
+                region.span(at.cursors, geometry.subscribers)?,
+                geometry.is_lossless,
+            ),
+            slab: at
+                .rest
+                .slab
+                .map(|at| Slab::new(region, at, geometry.ring.slab))
+                .transpose()?,
+            loans: at
+                .rest
+                .loans
+                .map(|at| Slab::new(region, at, geometry.ring.loans))
+                .transpose()?,
+            notes: Seats::new(region, at.rest.notes, geometry.ring.notes)?,
+            meeting: Meeting::new(),
+            oldest_large: AtomicU64::new(0),
+            oldest_lent: AtomicU64::new(0),
+            witnesses: prim::Witnesses::new(capacity),
+        })
     }
 
     pub(crate) fn geometry(&self) -> Geometry {

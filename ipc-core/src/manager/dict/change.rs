@@ -216,9 +216,13 @@ impl<'a> Locked<'a> {
             let Some(name) = Slot(word.load(Relaxed)).name() else {
                 continue;
             };
-            let is_to_go = !only_expired || self.table.pair(name).ok_or(DANGLING)?.is_expired();
+            let pair = self.table.pair(name);
+            let is_to_go = !only_expired || pair.ok_or(DANGLING)?.is_expired();
             if is_to_go {
                 let item = self.take_out(word, name)?;
+                if let Some(pair) = &pair {
+                    self.tell_of_end(pair);
+                }
                 self.table.heap.discard(self.me, item)?;
                 removed += 1;
             }
@@ -252,8 +256,10 @@ impl<'a> Locked<'a> {
             let Some(name) = Slot(word.load(Relaxed)).name() else {
                 continue;
             };
-            if self.table.pair(name).ok_or(DANGLING)?.is_expired() {
+            let pair = self.table.pair(name).ok_or(DANGLING)?;
+            if pair.is_expired() {
                 expired.push(self.take_out(word, name)?);
+                self.tell_of_end(&pair);
             }
         }
         Ok(expired)

@@ -2,6 +2,7 @@
 
 use super::table::Stripe;
 use crate::{
+    channel::broadcast::log::{LogGeometry, LogOffsets},
     error::Damage,
     object::{lifetime, seat::Seat},
     prim::AtomicU64,
@@ -16,6 +17,8 @@ const MOST_STRIPES: usize = 1 << 16;
 /// The most notes; more than participants are of no use.
 const MOST_NOTES: usize = 1 << 14;
 
+const IMPOSSIBLE: Damage = Damage("its geometry is impossible");
+
 /// What a dictionary is made of. Checked once; private.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Geometry {
@@ -26,16 +29,19 @@ pub(crate) struct Geometry {
     pub(super) seed: u64,
     /// Seats in which waiters are noted, for people to read.
     pub(super) notes: usize,
+    /// What watchers are told by.
+    pub(super) log: LogGeometry,
 }
 
 impl Geometry {
-    pub(super) fn new(heap: heap::Geometry, seed: u64, notes: usize) -> Self {
+    pub(super) fn new(heap: heap::Geometry, seed: u64, notes: usize, log: LogGeometry) -> Self {
         let stripes = (heap.bytes() / BYTES_A_STRIPE).next_power_of_two();
         Self {
             heap,
             stripes: stripes.clamp(LEAST_STRIPES, MOST_STRIPES),
             seed,
             notes,
+            log,
         }
     }
 
@@ -47,7 +53,7 @@ impl Geometry {
             self.stripes as u64,
             self.seed,
             self.notes as u64,
-            0,
+            self.log.entries() as u64,
             0,
         ]
     }
@@ -63,6 +69,7 @@ impl Geometry {
             stripes: size(words[3]),
             seed: words[4],
             notes: size(words[5]),
+            log: LogGeometry::new(size(words[6])).ok_or(IMPOSSIBLE)?,
         };
         let is_plausible = read.heap.is_plausible()
             && read.stripes.is_power_of_two()
@@ -71,7 +78,7 @@ impl Geometry {
         if is_plausible {
             Ok(read)
         } else {
-            Err(Damage("its geometry is impossible"))
+            Err(IMPOSSIBLE)
         }
     }
 
@@ -87,6 +94,7 @@ pub(super) struct Offsets {
     pub(super) roots: usize,
     pub(super) stripes: usize,
     pub(super) notes: usize,
+    pub(super) log: LogOffsets,
     pub(super) heap: heap::Offsets,
 }
 
@@ -98,6 +106,7 @@ pub(super) fn plan(geometry: Geometry, participants: u32) -> Option<(Offsets, us
         roots: planner.place::<AtomicU64>(geometry.stripes, 128)?,
         stripes: planner.place::<Stripe>(geometry.stripes, 128)?,
         notes: planner.place::<Seat>(geometry.notes, 128)?,
+        log: LogOffsets::plan(&mut planner, geometry.log)?,
         heap: heap::Offsets::plan(&mut planner, geometry.heap)?,
     };
     Some((at, planner.end()))
@@ -114,5 +123,6 @@ pub(super) fn place(
     fresh.place::<AtomicU64>(at.roots, geometry.stripes)?;
     fresh.place::<Stripe>(at.stripes, geometry.stripes)?;
     fresh.place::<Seat>(at.notes, geometry.notes)?;
+    at.log.place(fresh, geometry.log)?;
     at.heap.place(fresh, geometry.heap)
 }

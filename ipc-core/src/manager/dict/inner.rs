@@ -149,6 +149,9 @@ impl Inner {
             };
             let mut locked = table.lock(me, hashed.stripe, is_patient)?;
             let done = locked.put(hashed, new.key, item, when)?;
+            if let Done::Yes(_) = done {
+                locked.tell_of_pair(new);
+            }
             let expired = locked.take_some_expired()?;
             drop(locked);
             self.discard_all(me, expired)?;
@@ -175,6 +178,9 @@ impl Inner {
         self.change(manner, 0, |me, is_patient| {
             let mut locked = self.table.lock(me, hashed.stripe, is_patient)?;
             let done = locked.take(hashed, key, when)?;
+            if let Done::Yes(Some((_, is_valid))) = done {
+                locked.tell_of_end_of(key, is_valid);
+            }
             drop(locked);
             match done {
                 Done::Unmet => Ok(false),
@@ -248,6 +254,7 @@ impl Inner {
             };
             let is_valid = !pair.is_expired();
             let item = locked.take_out(slot, pair.view.name())?;
+            locked.tell_of_end(&pair);
             locked.shrink();
             drop(locked);
             self.finish(me, Some((item, is_valid)), read)?;
@@ -391,7 +398,7 @@ impl Inner {
     }
 
     /// Looks for the dead; `Some` if that fails.
-    fn look(&self) -> Option<DictError> {
+    pub(super) fn look(&self) -> Option<DictError> {
         let looked = self.member.object.look().map_err(DictError::from);
         let whole = || self.member.check_whole().map_err(DictError::from);
         looked.and_then(|_| whole()).err()

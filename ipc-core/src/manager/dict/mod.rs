@@ -1,8 +1,8 @@
 //! A dictionary that processes share.
 //!
 //! Read in this order: `slot` and `pair` (the words), `table` (layout, invariants, orderings) with `find`, `change`, `resize` and
-//! `repair` (the algorithm, which never waits), over the heap of [`crate::slab::heap`]; `inner` (waiting and errors); this file, `edit`
-//! and `iter` (the public face), `options`, `errors`.
+//! `repair` (the algorithm, which never waits), over the heap of [`crate::slab::heap`]; `news` (what watchers are told); `inner` (waiting
+//! and errors); this file, `edit`, `iter` and `watch` (the public face), `options`, `errors`.
 #![forbid(unsafe_code)]
 
 mod change;
@@ -13,6 +13,7 @@ mod geometry;
 mod inner;
 mod iter;
 mod landing;
+mod news;
 mod number;
 pub(crate) mod options;
 mod pair;
@@ -20,6 +21,7 @@ mod repair;
 mod resize;
 mod slot;
 mod table;
+mod watch;
 
 #[cfg(all(test, loom))]
 mod model;
@@ -35,6 +37,7 @@ pub use errors::DictError;
 pub use iter::{DictIter, DictKeys};
 pub use number::Number;
 pub use options::DictOptions;
+pub use watch::{DictChange, DictWatch, DictWatchIter};
 
 use self::{
     inner::{Inner, Manner},
@@ -84,6 +87,7 @@ use crate::{
 /// | in a change | the change is made, or was never begun; the memory that it had taken is free again |
 /// | as it held a stripe | they lock it within about 100 ms |
 /// | in [`clear`](Self::clear) | some pairs are gone |
+/// | in a change that is watched | the change in their watches, or that they may have missed one |
 ///
 /// # Example
 ///

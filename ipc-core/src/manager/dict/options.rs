@@ -10,6 +10,7 @@ use super::{
     table::Table,
 };
 use crate::{
+    channel::broadcast::log::{LogGeometry, MOST_ENTRIES},
     error::{Damage, Error, Result},
     message::Message,
     object::{
@@ -27,6 +28,8 @@ use crate::{
 const DEFAULT_LIMIT: usize = 64 << 20;
 /// Bytes that it has at first.
 const DEFAULT_INITIAL: usize = 256 << 10;
+/// Changes that are kept for watchers.
+const DEFAULT_WATCH_CAPACITY: usize = 256;
 /// So many waiters are noted at the most.
 const MOST_NOTES: usize = 64;
 
@@ -54,6 +57,7 @@ const MOST_NOTES: usize = 64;
 pub struct DictOptions<K, V> {
     limit: usize,
     initial: Option<usize>,
+    watch_capacity: usize,
     making: Making,
     _pair: PhantomData<fn() -> (K, V)>,
 }
@@ -63,6 +67,7 @@ impl<K: Message, V: Message> DictOptions<K, V> {
         Self {
             limit: DEFAULT_LIMIT,
             initial: None,
+            watch_capacity: DEFAULT_WATCH_CAPACITY,
             making: Making::default(),
             _pair: PhantomData,
         }
@@ -79,6 +84,13 @@ impl<K: Message, V: Message> DictOptions<K, V> {
     /// Bytes of memory for pairs that the dictionary has from its creation on, and never gives back. Default: 256 KiB, or the limit.
     pub fn initial(mut self, bytes: usize) -> Self {
         self.initial = Some(bytes);
+        self
+    }
+
+    /// How many changes are kept for who [watches](Dict::watch): a watcher that is further behind is told how many it missed. 1 to
+    /// 1,048,576, at 256 bytes each. Default: 256.
+    pub fn watch_capacity(mut self, changes: usize) -> Self {
+        self.watch_capacity = changes;
         self
     }
 
@@ -171,9 +183,13 @@ impl<K: Message, V: Message> DictOptions<K, V> {
         };
         let initial = self.initial.unwrap_or(DEFAULT_INITIAL).min(self.limit);
         let heap = heap::Geometry::of(self.limit, initial).ok_or_else(too_large)?;
+        let log = LogGeometry::new(self.watch_capacity).ok_or_else(|| Error::BadOption {
+            option: "watch_capacity",
+            why: format!("between 1 and {MOST_ENTRIES} changes can be kept").into(),
+        })?;
         let participants = self.making.participants;
         let notes = MOST_NOTES.min(participants as usize);
-        let shape = Geometry::new(heap, seed(), notes);
+        let shape = Geometry::new(heap, seed(), notes, log);
         let (at, bytes) = geometry::plan(shape, participants).ok_or_else(too_large)?;
         let type_name = type_name::<K, V>();
         let blueprint = Blueprint {

@@ -6,10 +6,10 @@
 //! Behind the object's header and slots:
 //!
 //! ```text
-//!   ┌───────┬──────────────────┬──────────────────────────────────┬───────┬─────────────────────────┐
-//!   │ facts │ root[0..stripes] │ stripe[0..stripes], 64 B each    │ notes │ heap: arrays and pairs  │
-//!   └───────┴──────────────────┴──────────────────────────────────┴───────┴─────────────────────────┘
-//!     hints   lock's holder      lock · used · gone                 who waits
+//!   ┌───────┬──────────────────┬──────────────────────────────────┬───────┬─────┬─────────────────────────┐
+//!   │ facts │ root[0..stripes] │ stripe[0..stripes], 64 B each    │ notes │ log │ heap: arrays and pairs  │
+//!   └───────┴──────────────────┴──────────────────────────────────┴───────┴─────┴─────────────────────────┘
+//!     hints   lock's holder      lock · used · gone                 who waits  what was changed
 //!
 //!   hash of a key:  stripe:up to 16 | tag:16 | -        root: slots / 8:16 | name of the array:48
 //!   an array: slots, each tag:16 | name of the pair:48
@@ -28,12 +28,17 @@
 //! * I3. Pairs and arrays are items of the heap, in the order that its I2 wants: published after the store, claimed before it.
 //! * I4. The counts are hints for who may hold the lock next, exact unless a holder died: the next one is warned by the lock, and counts.
 //!
+//! * I5. Once the dictionary is watched, whoever changes a slot appends an entry to the log before it releases the stripe; or it counts
+//!   `untold` up, as do survivors for a stripe whose holder died. So no change goes by without one or the other.
+//!
 //! # Ordering
 //!
 //! * O1. `root` store(Release) → load(Acquire): who sees an array sees its slots. A reader looks at the root again behind a fence
 //!   (Acquire): if it is the same, the slots that he read were the stripe's.
 //! * O2. A slot store(Release) → load(Acquire): who sees a name sees the pair (O2 of the heap, which also says how a reader knows that
 //!   the pair was whole).
+//! * O3. `untold` fetch_add(Release) → load(Acquire): who is told that it missed something, and looks again, sees it.
+//! * O4. `watch`, SETTLED, store(Release) → load(Acquire): who finds it need not lock all stripes himself (see [`super::news`]).
 //!
 //! A lookup that finds takes effect when it read the slot; one that does not, between its two looks at the root: a key that was there all
 //! the time has its slot in the array all the time, at one place. All else is Relaxed, or ordered by the lock.
@@ -44,6 +49,7 @@
 //! |---|---|---|
 //! | before the store of the slot | an item of its own | the sweep frees it |
 //! | after it | an item of its own in the table, or one out of it; wrong counts | the sweep publishes or frees it; the next holder counts |
+//! | after it, while somebody watches | a change that nobody was told of, perhaps | the sweep counts `untold` up before it frees the stripe |
 //! | making an array | an item of its own, root or not | the same |
 //!
 //! The sweep repairs the heap first, while the stripes of the dead are still locked, so that nobody takes the pairs over meanwhile.
@@ -57,6 +63,7 @@ use super::{
     slot::{Hashed, Root, Slot},
 };
 use crate::{
+    channel::broadcast::log::{Appended, Log},
     error::Damage,
     object::{
         participant::Owner,
@@ -81,6 +88,8 @@ const GONE: usize = 1;
 
 /// Words of `facts`.
 pub(super) const HAS_EXPIRY: usize = 0;
+pub(super) const WATCH: usize = 1;
+pub(super) const UNTOLD: usize = 2;
 
 /// Why an operation came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +133,8 @@ pub(crate) struct Table {
     pub(super) heap: Heap,
     /// Who waits.
     pub(crate) notes: Seats,
+    /// What was changed, for who watches.
+    pub(super) log: Log,
 }
 
 impl Table {
@@ -142,6 +153,7 @@ impl Table {
                 stripes: region.span(at.stripes, geometry.stripes)?,
                 heap: Heap::new(region, at.heap, geometry.heap)?,
                 notes: Seats::new(region, at.notes, geometry.notes)?,
+                log: Log::over(region, at.log, geometry.log)?,
             })
         };
         build().map_err(|OutOfBounds| Damage("the file is smaller than its geometry says"))
@@ -229,13 +241,17 @@ impl Table {
             held,
             used,
             gone,
+            told: None,
         })
     }
 
     /// Who holds a stripe, or waits for one.
     pub(crate) fn visitors(&self) -> Vec<Visitor> {
         let holders = self.stripes.iter().filter_map(|stripe| stripe.0.holder());
-        holders.chain(self.notes.visitors(|_| true)).collect()
+        holders
+            .chain(self.notes.visitors(|_| true))
+            .chain(self.log.visitors())
+            .collect()
     }
 
     pub(super) fn stripes(&self) -> usize {
@@ -274,6 +290,8 @@ pub(super) struct Locked<'a> {
     pub(super) used: usize,
     /// Slots that were in use and are not.
     pub(super) gone: usize,
+    /// Entries of the log that nobody was woken for yet.
+    pub(super) told: Option<Appended>,
 }
 
 impl Drop for Locked<'_> {
@@ -292,5 +310,8 @@ impl Drop for Locked<'_> {
         self.table
             .lock_of(self.stripe)
             .release(self.held, leaving, 1);
+        if let Some(told) = &self.told {
+            self.table.log.announce(told);
+        }
     }
 }
