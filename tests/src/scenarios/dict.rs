@@ -4,11 +4,12 @@
 //! All keys but those of the scenarios named `far` belong to one stripe, so that they share its array and its lock. For that the hash is
 //! computed here, as docs/format.md says.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use ipc_core::{Bytes, Dict, DictError, Namespace, ParticipantState};
+use ipc_core::{Bytes, Dict, DictChange, DictError, DictWatch, Namespace, ParticipantState};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::mapping::{Mapping, Shared};
@@ -27,7 +28,9 @@ const STRIPE_BITS: u32 = 7;
 /// In the file: the seed of the hash.
 const SEED: usize = 64;
 /// Bytes of the file that are watched: all but the chunks that are not used.
-const WATCHED: usize = 44 << 10;
+const WATCHED: usize = 52 << 10;
+/// Changes that are kept for who watches.
+const CHANGES: usize = 16;
 /// How long the survivor waits for who is stopped.
 const SHORT: Duration = Duration::from_millis(2);
 
@@ -66,6 +69,8 @@ struct Case {
     value: usize,
     act: Act,
     initial: usize,
+    /// Somebody watches; what it is told must lead from what was there to what is there.
+    is_watched: bool,
     campaigns: &'static [Campaign],
 }
 
@@ -76,6 +81,7 @@ struct Trial {
     keys: Vec<Vec<u8>>,
     before: Contents,
     after: Contents,
+    watch: Option<RefCell<DictWatch<Bytes, Bytes>>>,
     namespace: Namespace,
     file: Mapping,
     _directory: TrialDirectory,
@@ -102,6 +108,7 @@ impl Trial {
             .limit(LIMIT)
             .initial(case.initial * CHUNK)
             .participants(PARTICIPANTS)
+            .watch_capacity(CHANGES)
             .namespace(&namespace)
             .create(NAME)
             .expect("a dictionary can be made");
@@ -115,6 +122,7 @@ impl Trial {
             keys,
             before: Contents::new(),
             after: Contents::new(),
+            watch: None,
             namespace,
             file,
             _directory: directory,
@@ -135,6 +143,10 @@ impl Trial {
             trial.before.insert(key.clone(), value);
         }
         trial.after = trial.expected(case.act, &trial.before);
+        if case.is_watched {
+            let watch = trial.dict.watch().expect("it can be watched");
+            trial.watch = Some(RefCell::new(watch));
+        }
         trial
     }
 
@@ -188,6 +200,30 @@ impl Trial {
             None => Ok(all),
             Some(e) => Err(e.to_string()),
         }
+    }
+
+    /// What the watcher was told makes what was there to what is there, unless it says that it was not told all.
+    fn check_watch(&self, found: &Contents) -> Result<(), String> {
+        let Some(watch) = &self.watch else {
+            return Ok(());
+        };
+        let (mut watch, mut copy) = (watch.borrow_mut(), self.before.clone());
+        let mut is_told_all = true;
+        while let Some(change) = watch.try_recv().map_err(|e| e.to_string())? {
+            match change {
+                DictChange::Set { key, value } => {
+                    copy.insert(key.0, value.0);
+                }
+                DictChange::Removed { key } | DictChange::Expired { key } => {
+                    copy.remove(&key.0);
+                }
+                _ => is_told_all = false,
+            }
+        }
+        if is_told_all && copy != *found {
+            return Err(format!("{found:?} is there, the watcher has {copy:?}"));
+        }
+        Ok(())
     }
 
     /// The survivor repairs; then the dead are gone.
@@ -334,6 +370,7 @@ impl Scenario for Case {
     fn verify(&self, trial: &Trial, outcome: Outcome) -> Result<(), String> {
         trial.sweep()?;
         let mut found = trial.contents()?;
+        trial.check_watch(&found)?;
         // A repairer may have come to its set.
         let last = trial.keys.len() - 1;
         if self.act != Act::Repair
@@ -400,7 +437,12 @@ pub(super) fn all() -> Vec<Entry> {
         value,
         act,
         initial: INITIAL,
+        is_watched: false,
         campaigns,
+    };
+    let watched = |name, pairs, value, act, campaigns| Case {
+        is_watched: true,
+        ..case(name, pairs, value, act, campaigns)
     };
     let cases = [
         case("set-first", 0, 0, Act::Set(0, 20), ALL),
@@ -427,6 +469,10 @@ pub(super) fn all() -> Vec<Entry> {
         case("iterate", 3, 20, Act::Iterate, KILL),
         case("snapshot", 2, 20, Act::Snapshot, KILL),
         case("repair", 3, 20, Act::Repair, KILL),
+        watched("watched-set-new", 3, 20, Act::Set(3, 20), ALL),
+        watched("watched-replace", 3, 20, Act::Set(1, 400), KILL_AND_STOP),
+        watched("watched-remove", 3, 20, Act::Remove(1), KILL_AND_STOP),
+        watched("watched-clear", 2, 20, Act::Clear, KILL),
         Case {
             initial: 0,
             ..case("set-grows", 0, 0, Act::Set(0, 20), KILL)
