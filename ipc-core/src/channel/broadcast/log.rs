@@ -40,7 +40,7 @@ impl LogGeometry {
             inline_bytes: INLINE_BYTES,
             slab: slab::Geometry {
                 block_bytes: BLOCK_BYTES,
-                blocks: entries.div_ceil(2).max(16),
+                blocks: entries.div_ceil(2),
             },
             notes: 0,
             loans: slab::Geometry::NONE,
@@ -131,6 +131,11 @@ impl Log {
     /// Where who waits for entries sleeps.
     pub(crate) fn word(&self) -> &WaitWord {
         &self.0.gate().items
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn len_for_model(&self) -> usize {
+        self.0.len()
     }
 
     /// Reads the entries from now on.

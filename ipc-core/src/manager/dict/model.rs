@@ -6,12 +6,13 @@ use loom::thread;
 
 use super::{change::When, geometry::Geometry, table::Table};
 use crate::{
+    channel::broadcast::log::LogGeometry,
     object::participant::{Owner, Participants},
     prim::AtomicU64,
     slab::heap,
 };
 
-/// A table of one stripe, and two participants.
+/// A table of one stripe, and three participants.
 fn world(chunks: usize) -> (Arc<Table>, Participants) {
     let geometry = Geometry {
         heap: heap::Geometry {
@@ -22,9 +23,10 @@ fn world(chunks: usize) -> (Arc<Table>, Participants) {
         stripes: 1,
         seed: 1,
         notes: 1,
+        log: LogGeometry::new(1).unwrap(),
     };
     let dead = Arc::new(AtomicU64::new(0));
-    let (table, participants) = Table::on_heap(geometry, 2, dead);
+    let (table, participants) = Table::on_heap(geometry, 3, dead);
     (Arc::new(table), participants)
 }
 
@@ -139,5 +141,39 @@ fn two_writers_lose_nothing_of_each_others() {
                 .unwrap()
         );
         assert_eq!(table.get(1), None);
+    });
+}
+
+/// What a dead writer's change is when survivors have said that nobody was told of it.
+#[test]
+fn who_is_told_that_it_missed_a_change_sees_it() {
+    explore(2, || {
+        let (table, _participants) = world(3);
+        let writer = Arc::clone(&table);
+        let t = thread::spawn(move || {
+            writer.set(0, 1, 7);
+            writer.leave_untold();
+        });
+        while table.untold() == 0 {
+            thread::yield_now();
+        }
+        assert_eq!(table.get(1), Some(7));
+        t.join().unwrap();
+    });
+}
+
+/// Two begin to watch; the second one may find that the first has locked the stripe.
+#[test]
+fn who_watches_sees_a_change_or_its_writer_knows() {
+    explore(1, || {
+        let (table, _participants) = world(3);
+        let (writer, first) = (Arc::clone(&table), Arc::clone(&table));
+        let t = thread::spawn(move || writer.set(0, 1, 7));
+        let w = thread::spawn(move || first.watch_for_model(owner(1)));
+        table.watch_for_model(owner(2));
+        let seen = table.get(1);
+        t.join().unwrap();
+        w.join().unwrap();
+        assert!(seen == Some(7) || table.log.len_for_model() == 1);
     });
 }

@@ -70,6 +70,21 @@ impl<'a> News<'a> {
 }
 
 impl Table {
+    /// Has every writer know that somebody watches. `pass` takes a stripe's lock and releases it.
+    pub(super) fn settle<E>(&self, mut pass: impl FnMut(usize) -> Result<(), E>) -> Result<(), E> {
+        let watch = &self.facts.0[WATCH];
+        if watch.load(Acquire) == SETTLED {
+            // O4
+            return Ok(());
+        }
+        watch.store(BEGUN, Relaxed);
+        for stripe in 0..self.stripes() {
+            pass(stripe)?;
+        }
+        watch.store(SETTLED, Release); // O4
+        Ok(())
+    }
+
     /// Whether changes are told of. Certain under a stripe's lock.
     #[inline]
     pub(super) fn is_watched(&self) -> bool {
@@ -153,17 +168,11 @@ impl Locked<'_> {
 impl Inner {
     /// Somebody who is told of each change from now on, and how many were left untold before.
     pub(super) fn begin_to_watch(&self, manner: Manner) -> Result<(LogReader, u64), DictError> {
-        let watch = &self.table.facts.0[WATCH];
-        // O4
-        if watch.load(Acquire) != SETTLED {
-            watch.store(BEGUN, Relaxed);
-            for stripe in 0..self.table.stripes() {
-                self.change(manner, 0, |me, is_patient| {
-                    self.table.lock(me, stripe, is_patient).map(drop)
-                })?;
-            }
-            watch.store(SETTLED, Release); // O4
-        }
+        self.table.settle(|stripe| {
+            self.change(manner, 0, |me, is_patient| {
+                self.table.lock(me, stripe, is_patient).map(drop)
+            })
+        })?;
         let untold = self.table.untold();
         let me = self.member.ready()?;
         let reader = self.table.log.reader(me);

@@ -73,6 +73,7 @@ impl Table {
             }
         };
         let done = locked.put(hashed, key, &item, when);
+        locked.tell_of_pair(new);
         drop(locked);
         match done {
             Ok(Done::Yes(old)) => {
@@ -86,6 +87,20 @@ impl Table {
                 unmet.map(|_| false)
             }
         }
+    }
+
+    /// Has every writer know that somebody watches.
+    pub(super) fn watch_for_model(&self, me: Owner) {
+        let passed = self.settle(|stripe| {
+            loop {
+                match self.lock(me, stripe, false) {
+                    Ok(_) => return Ok(()),
+                    Err(Refusal::Held(_)) => crate::prim::yield_now(),
+                    Err(refusal) => return Err(refusal),
+                }
+            }
+        });
+        passed.unwrap();
     }
 
     pub(super) fn remove_for_model(&self, me: Owner, key: &[u8]) -> Result<bool, Refusal> {

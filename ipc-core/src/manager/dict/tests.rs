@@ -147,6 +147,30 @@ fn a_full_dictionary_says_so_and_stays_intact() {
 }
 
 #[test]
+fn what_one_process_removes_another_has_room_for() {
+    let place = Place::new();
+    let options = || Dict::<u32, Bytes>::options().namespace(&place.1);
+    // Each has a mapping of its own, and what it knows of free memory.
+    let (one, other) = (
+        options().limit(256 << 10).create("d").unwrap(),
+        options().open("d").unwrap(),
+    );
+    let value = Bytes(vec![1; 100]);
+    let mut next = 0;
+    for key in 0..1000 {
+        let (remover, setter) = match key % 3 {
+            0 => (&one, &other),
+            _ => (&other, &one),
+        };
+        while setter.set(&next, &value).is_ok() {
+            next += 1;
+        }
+        remover.remove(&key).unwrap();
+        setter.set(&key, &value).unwrap();
+    }
+}
+
+#[test]
 fn conditions_are_met_or_nothing_changes() {
     let place = Place::new();
     let dict: Dict<u8, u64> = place.dict();

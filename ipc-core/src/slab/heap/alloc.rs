@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering::Relaxed as Locally;
 
 use super::{
-    AllocError, CTL, Heap, SUMMARY,
+    AllocError, CTL, Heap, IS_NOTED, IS_SCARCE, SUMMARY,
     chunk::Site,
     classes::{Class, GRAIN},
     words::{ChunkCtl, ChunkState, Head, Lot, State},
@@ -16,9 +16,6 @@ use crate::{
 
 /// How many chunks in use are searched before another one is taken into use.
 const NEARBY: usize = 64;
-
-/// How often it is looked for lost hints, of the times that there is no memory: that takes time in proportion to all of it.
-const RECOUNT_EVERY: usize = 16;
 
 /// A block that the caller owns or has claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +77,11 @@ impl Heap {
         if slot.load(Locally) == 0 {
             return None;
         }
-        let mut lot = Lot(slot.swap(0, Locally));
+        self.take_one(me, class, Lot(slot.swap(0, Locally)))
+    }
+
+    /// A block of the lot, whose rest is kept.
+    fn take_one(&self, me: Owner, class: Class, mut lot: Lot) -> Option<Block> {
         let size = self.classes.size(class)?;
         while let Some((number, rest)) = lot.split() {
             lot = rest;
@@ -99,10 +100,19 @@ impl Heap {
         None
     }
 
+    /// A block of the chunk that was just taken into use.
+    fn take_of_chunk(&self, me: Owner, class: Class) -> Option<Block> {
+        self.take_of_lot(me, class)
+            .or_else(|| self.search_used(me, class, 1))
+    }
+
     /// Keeps a lot for the next time.
     fn keep_lot(&self, class: Class, lot: Lot) {
         if lot.blocks() == 0 {
             return;
+        }
+        if self.is_scarce(class) {
+            return self.return_lot(lot);
         }
         let slot = &self.hints.lots[usize::from(class)];
         if slot.compare_exchange(0, lot.0, Locally, Locally).is_err() {
@@ -118,7 +128,7 @@ impl Heap {
         // Each turn somebody may have been faster; but then somebody had what we looked for.
         for _ in 0..self.geometry.chunks {
             if self.take_chunk(me, class)
-                && let Some(block) = self.take_of_lot(me, class)
+                && let Some(block) = self.take_of_chunk(me, class)
             {
                 return Ok(block);
             }
@@ -134,21 +144,28 @@ impl Heap {
         self.give_hints_back();
         if self.reclaim(me)? > 0
             && self.take_chunk(me, class)
-            && let Some(block) = self.take_of_lot(me, class)
+            && let Some(block) = self.take_of_chunk(me, class)
         {
             return Ok(block);
         }
-        let failures = self.hints.failures.fetch_add(1, Locally);
-        if failures.is_multiple_of(RECOUNT_EVERY) {
-            self.recount(class);
-            let found = self.search_used(me, class, self.geometry.chunks);
-            return found.ok_or_else(|| self.full(class));
+        if self.scarce.0[IS_NOTED].load(Relaxed) & 1 << class == 0 {
+            self.note_all_free(class);
+            self.scarce.0[IS_NOTED].fetch_or(1 << class, Relaxed);
         }
-        Err(self.full(class))
+        let found = self.search_used(me, class, self.geometry.chunks);
+        found.ok_or_else(|| self.full(class))
     }
 
-    /// Looks at every head of the class, in case that hints were lost.
-    fn recount(&self, class: Class) {
+    /// Whether there once was no block of the class (I7).
+    #[inline]
+    fn is_scarce(&self, class: Class) -> bool {
+        self.scarce.0[IS_SCARCE].load(Relaxed) & 1 << class != 0
+    }
+
+    /// Says that the class is scarce, and notes each of its blocks that is free, whoever has kept a hint of it.
+    fn note_all_free(&self, class: Class) {
+        self.scarce.0[IS_SCARCE].fetch_or(1 << class, Relaxed);
+        prim::full_fence_after_rmw(); // O5
         for chunk in 0..self.geometry.chunks {
             let ctl = ChunkCtl(self.control[chunk][CTL].load(Relaxed));
             if ctl.is_used_as(class)
@@ -184,10 +201,9 @@ impl Heap {
             }
             left -= 1;
             while control[SUMMARY].load(Relaxed) != 0
-                && let Some(lot) = self.take_lot(chunk)
+                && let Some(lot) = self.take_lot(chunk, self.is_scarce(class))
             {
-                self.keep_lot(class, lot);
-                if let Some(block) = self.take_of_lot(me, class) {
+                if let Some(block) = self.take_one(me, class, lot) {
                     cursor.store(chunk, Locally);
                     return Some(block);
                 }
@@ -207,7 +223,9 @@ impl Heap {
             if is_free && self.format(me, chunk, seen, class) {
                 cursor.store(chunk, Locally);
                 self.hints.cursors[usize::from(class)].store(chunk, Locally);
-                if let Some(lot) = self.take_lot(chunk) {
+                if !self.is_scarce(class)
+                    && let Some(lot) = self.take_lot(chunk, false)
+                {
                     self.keep_lot(class, lot);
                 }
                 return true;
@@ -240,6 +258,13 @@ impl Heap {
         self.witnesses.read(block.index as usize); // until now
         word.store(block.head.freed().0, Release); // O1, O4
         let displaced = recent.swap(u64::from(block.index), Locally);
+        prim::full_fence_after_rmw(); // O5
+        if self.is_scarce(class) {
+            let kept = recent.swap(0, Locally);
+            if kept != 0 {
+                self.note_free(me, class, kept as u32)?;
+            }
+        }
         if displaced == 0 {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::Damage,
     object::participant::Owner,
-    prim::{AcqRel, Acquire, AtomicU64, Relaxed, Release},
+    prim::{self, AcqRel, Acquire, AtomicU64, Relaxed, Release},
 };
 
 /// A block, by its number in its chunk.
@@ -123,6 +123,7 @@ impl Heap {
             return;
         };
         bits.fetch_or(mask, Relaxed);
+        prim::full_fence_after_rmw(); // O6
         if control[SUMMARY].load(Relaxed) & 1 << at == 0 {
             control[SUMMARY].fetch_or(1 << at, Relaxed);
         }
@@ -144,8 +145,8 @@ impl Heap {
         }
     }
 
-    /// Takes up to 32 of a chunk's bits.
-    pub(super) fn take_lot(&self, chunk: usize) -> Option<Lot> {
+    /// Takes up to 32 of a chunk's bits, or one.
+    pub(super) fn take_lot(&self, chunk: usize, is_one: bool) -> Option<Lot> {
         let control = self.control.get(chunk)?;
         let bits = self.bits(chunk);
         for _ in 0..bits.len() {
@@ -154,10 +155,15 @@ impl Heap {
             let word = bits.get(at)?; // none, or a lie
             let seen = word.load(Relaxed);
             let half = usize::from(seen as u32 == 0);
-            let mask = u64::from(u32::MAX) << (half * 32);
+            let mask = if is_one {
+                seen & seen.wrapping_neg()
+            } else {
+                u64::from(u32::MAX) << (half * 32)
+            };
             let taken = (word.fetch_and(!mask, Relaxed) & mask) >> (half * 32);
             if word.load(Relaxed) == 0 {
                 control[SUMMARY].fetch_and(!(1 << at), Relaxed);
+                prim::full_fence_after_rmw(); // O6
                 if word.load(Relaxed) != 0 {
                     control[SUMMARY].fetch_or(1 << at, Relaxed); // somebody was faster than the last line but one
                 }
@@ -180,11 +186,14 @@ impl Heap {
         let Some((control, seen)) = self.control.get(chunk).zip(self.ctl(chunk)) else {
             return Ok(false);
         };
+        if seen.state() != Some(ChunkState::Used) {
+            return Ok(false); // somebody was faster
+        }
         let Some(size) = self.classes.size(seen.class()) else {
             return Err(Damage("a chunk of the heap has no class"));
         };
         let is_free = |head: &AtomicU64| Head(head.load(Relaxed)).is_free_in(seen.generation());
-        if seen.state() != Some(ChunkState::Used) || !self.heads(chunk, size).all(is_free) {
+        if !self.heads(chunk, size).all(is_free) {
             return Ok(false);
         }
         let mine = seen.retiring(me);

@@ -3,10 +3,10 @@
 //! # Layout
 //!
 //! ```text
-//!   ┌────────┬────────┬───────┬──────────────────────┬────────────────────────────────────────────────┐
-//!   │ growth │ waits  │ spare │ control[0..chunks]   │ chunk[0..chunks], 4 to 64 KiB each             │
-//!   └────────┴────────┴───────┴──────────────────────┴────────────────────────────────────────────────┘
-//!     who lets it grow  hint     ctl · hints            only the first are allocated at creation
+//!   ┌────────┬────────┬───────┬────────┬──────────────────────┬────────────────────────────────────────────────┐
+//!   │ growth │ waits  │ spare │ scarce │ control[0..chunks]   │ chunk[0..chunks], 4 to 64 KiB each             │
+//!   └────────┴────────┴───────┴────────┴──────────────────────┴────────────────────────────────────────────────┘
+//!     who lets it grow  hint    classes  ctl · hints            only the first are allocated at creation
 //!
 //!   chunk:  bits (hints), a bit for each block │ block │ block │ …      all blocks of one size
 //!
@@ -32,6 +32,8 @@
 //!   who owns a block keeps its chunk as it is. Who exchanges a head asks the chunk again afterwards, and undoes it.
 //! * I5. Chunks come and go (HOLE) only in the hand of who holds `growth`.
 //! * I6. Bits, `spare` and what processes keep for themselves are hints: losing one costs a search, and a sweep sets them right.
+//! * I7. Once there was no block of a class, the class is *scarce* for good: nobody keeps hints of it for itself any more, and each bit
+//!   that is taken is for one block. So who finds no bit has been told right: another's free block is not hidden from it.
 //!
 //! # Ordering
 //!
@@ -43,6 +45,10 @@
 //!   size comes after those who took its blocks.
 //! * O4. `head`, `ctl` or `growth` (Release) by who claims → load(Acquire) → `Dead::still`: what a later participant of the slot wrote is
 //!   not taken for the dead one's.
+//! * O5. Who frees a block stores its head, fences and looks whether the class is scarce; who finds no block says that it is, fences
+//!   and looks at all heads. One of the two sees the other (I7).
+//! * O6. Who notes a block sets its bit, fences and looks at the summary; who finds no bits left clears the summary, fences and looks at the
+//!   bits. One of the two sees the other, so that a bit is not overlooked.
 //!
 //! # If a process dies
 //!
@@ -148,6 +154,7 @@ pub(crate) struct Offsets {
     growth: usize,
     waits: usize,
     spare: usize,
+    scarce: usize,
     control: usize,
     chunks: usize,
 }
@@ -159,6 +166,7 @@ impl Offsets {
             growth: planner.place::<CacheLine<AtomicU64>>(1, 128)?,
             waits: planner.place::<CacheLine<WaitWord>>(1, 128)?,
             spare: planner.place::<CacheLine<AtomicU64>>(1, 128)?,
+            scarce: planner.place::<CacheLine<Scarce>>(1, 128)?,
             control: planner.place::<Control>(geometry.chunks, 128)?,
             chunks: planner.place::<AtomicU64>(geometry.bytes() / 8, PAGE)?,
         })
@@ -174,6 +182,7 @@ impl Offsets {
         fresh.place::<CacheLine<AtomicU64>>(self.growth, 1)?;
         fresh.place::<CacheLine<WaitWord>>(self.waits, 1)?;
         fresh.place::<CacheLine<AtomicU64>>(self.spare, 1)?;
+        fresh.place::<CacheLine<Scarce>>(self.scarce, 1)?;
         fresh.place::<Control>(self.control, geometry.chunks)?;
         fresh.place::<AtomicU64>(self.chunks, geometry.bytes() / 8)?;
         let control = fresh
@@ -193,6 +202,11 @@ impl Offsets {
 type Control = [AtomicU64; 2];
 const CTL: usize = 0;
 const SUMMARY: usize = 1;
+
+/// Which classes are scarce, a bit for each; and of which of them all free blocks have been noted since.
+type Scarce = [AtomicU64; 2];
+const IS_SCARCE: usize = 0;
+const IS_NOTED: usize = 1;
 
 /// Why there is no memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,8 +243,6 @@ struct Hints {
     free_cursor: LocalUsize,
     /// Where it found a hole last.
     hole_cursor: LocalUsize,
-    /// How often it found no memory.
-    failures: LocalUsize,
 }
 
 /// Recoverable items in memory that grows.
@@ -242,6 +254,7 @@ pub(crate) struct Heap {
     waits: One<CacheLine<WaitWord>>,
     /// About how many chunks are free.
     spare: One<CacheLine<AtomicU64>>,
+    scarce: One<CacheLine<Scarce>>,
     control: Span<Control>,
     words: Span<AtomicU64>,
     region: Arc<Region>,
@@ -268,12 +281,12 @@ impl Heap {
                 cursors,
                 free_cursor: LocalUsize::new(0),
                 hole_cursor: LocalUsize::new(geometry.initial),
-                failures: LocalUsize::new(0),
             },
             classes,
             growth: region.one(at.growth)?,
             waits: region.one(at.waits)?,
             spare: region.one(at.spare)?,
+            scarce: region.one(at.scarce)?,
             control: region.span(at.control, geometry.chunks)?,
             words: region.span(at.chunks, geometry.bytes() / 8)?,
             region: Arc::clone(region),

@@ -128,6 +128,22 @@ fn a_chunk_changes_its_class_after_its_blocks_were_left() {
     });
 }
 
+#[test]
+fn a_block_that_another_process_frees_is_found() {
+    explore(2, || {
+        let (w, _) = world(1);
+        let stays = w.store(0, 200, 1).unwrap();
+        let content = [2; 200];
+        let goes = w.others.store(owner(1), 0, &[&content]).unwrap();
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || other.others.discard(owner(1), goes).unwrap());
+        let found = w.store_patiently(0, 200, 3);
+        t.join().unwrap();
+        w.heap.discard(owner(0), found).unwrap();
+        w.heap.discard(owner(0), stays).unwrap();
+    });
+}
+
 /// Two sweep; then somebody new in the slot of the dead owns a block, which the slower one must leave alone.
 #[test]
 fn what_a_later_participant_owns_is_not_taken_for_the_dead_ones() {

@@ -16,6 +16,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Fixture {
     pub(super) heap: Heap,
+    /// The same, as another process has it.
+    #[cfg(loom)]
+    pub(super) others: Heap,
     pub(super) everybody: Participants,
     /// What the container refers to: the bits of a name, or nothing.
     pub(super) slot: AtomicU64,
@@ -36,6 +39,8 @@ impl Fixture {
         }
         Self {
             heap: Heap::new(&region, at, geometry).unwrap(),
+            #[cfg(loom)]
+            others: Heap::new(&region, at, geometry).unwrap(),
             everybody,
             slot: AtomicU64::new(0),
         }
