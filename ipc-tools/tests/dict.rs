@@ -7,6 +7,7 @@ use std::{
     fs,
     io::{Read, Write},
     process::{Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -283,6 +284,36 @@ fn what_was_dumped_loads_as_it_was_however_odd() {
     shell.did(&["clear", "b"]);
     shell.did(&["load", "b", file.to_str().unwrap()]);
     assert_eq!(shell.did(&["len", "b"]), format!("{}\n", odd.len()));
+}
+
+#[test]
+fn a_dump_shows_all_pairs_as_they_are_at_one_moment() {
+    let shell = Shell::with_dict("d");
+    let dict = Dict::<String, String>::options().namespace(&shell.namespace());
+    let (dict, is_over) = (dict.open("d").unwrap(), AtomicBool::new(false));
+    let keys: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    let set_all = |round: u64| {
+        for key in &keys {
+            dict.set(key, &round.to_string()).unwrap();
+        }
+    };
+    set_all(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let rounds = (1..).take_while(|_| !is_over.load(Ordering::Relaxed));
+            rounds.for_each(set_all);
+        });
+        for _ in 0..20 {
+            let pairs = shell.pairs("d");
+            let round = |key| pairs[key].as_str().unwrap().parse::<u64>().unwrap();
+            let rounds: Vec<u64> = keys.iter().map(round).collect();
+            // They are set in this order, round by round.
+            let is_one_moment = rounds.is_sorted_by(|a, b| a >= b) && rounds[0] - rounds[19] <= 1;
+            is_over.store(!is_one_moment, Ordering::Relaxed);
+            assert!(is_one_moment, "{rounds:?}");
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use ipc_core::{Bytes, Message};
 
+use super::load::in_a_line;
 use crate::framing::{from_hex, to_hex};
 
 /// What bytes begin with in JSON that are not written as text.
@@ -136,6 +137,28 @@ impl Sort {
         }
     }
 
+    /// A sum as a value; else what is wrong.
+    fn hold(self, sum: Datum) -> Result<Datum, String> {
+        let counts = if self == Self::Text {
+            Self::COUNT
+        } else {
+            self
+        };
+        let fits = match (counts, &sum) {
+            (Self::Whole(least, most), Datum::Whole(n)) => (least..=most).contains(n),
+            (Self::Float, Datum::Float(float)) => float.is_finite(),
+            _ => false,
+        };
+        if !fits {
+            let range = counts.describe();
+            return Err(format!("would be out of range: it is to be {range}"));
+        }
+        Ok(match self {
+            Self::Text => Datum::Text(sum.spelled()),
+            _ => sum,
+        })
+    }
+
     /// The key that a JSON string means.
     pub(super) fn key_of_json(self, key: String) -> Result<Datum, String> {
         match self {
@@ -148,7 +171,9 @@ impl Sort {
     /// The value that a piece of valid JSON means.
     pub(super) fn value_of_json(self, json: &str) -> Result<Datum, String> {
         let text: Option<String> = match json.starts_with('"') {
-            true => Some(serde_json::from_str(json).map_err(|e| format!("is no text: {e}"))?),
+            true => Some(
+                serde_json::from_str(json).map_err(|e| format!("is no text: {}", in_a_line(&e)))?,
+            ),
             false => None,
         };
         match (self, text) {
@@ -224,43 +249,23 @@ impl Datum {
         if is_number { spelled } else { quoted(&spelled) }
     }
 
-    /// The sum of this, which is of `sort`, or nothing, and `by`; else what is wrong.
+    /// The sum of a value of `sort`, or nothing, and what [`amount`](Self::amount) returned for that; else what is wrong.
     pub(super) fn plus(value: Option<&Self>, by: &Self, sort: Sort) -> Result<Self, String> {
-        match (value, by) {
-            (Some(Self::Text(text)), Self::Whole(_)) => {
-                let number = Sort::COUNT.parse(text).ok_or_else(|| {
-                    let shown: String = text.chars().take(40).collect();
-                    format!("is {shown:?}, not {}", Sort::COUNT.describe())
-                })?;
-                Self::plus(Some(&number), by, sort)
-            }
-            (None, Self::Whole(_)) => Self::plus(Some(&Self::Whole(0)), by, sort),
-            (Some(Self::Whole(a)), Self::Whole(b)) => {
-                let counts = if sort == Sort::Text {
-                    Sort::COUNT
-                } else {
-                    sort
-                };
-                let Sort::Whole(least, most) = counts else {
-                    return Err("is no number".to_owned());
-                };
-                let sum = a.checked_add(*b).filter(|n| (least..=most).contains(n));
-                let sum = sum.ok_or_else(|| {
-                    format!("would be out of range, which is {}", counts.describe())
-                })?;
-                Ok(match sort {
-                    Sort::Text => Self::Text(sum.to_string()),
-                    _ => Self::Whole(sum),
-                })
-            }
-            (None, by) => Ok(by.clone()),
-            (Some(Self::Float(a)), Self::Float(b)) => Ok(Self::Float(a + b)),
-            _ => Err("is no number".to_owned()),
-        }
-        .and_then(|sum| match sum {
-            Self::Float(float) if !float.is_finite() => Err("would be out of range".to_owned()),
-            sum => Ok(sum),
-        })
+        let value = match value {
+            Some(Self::Text(text)) => Some(Sort::COUNT.parse(text).ok_or_else(|| {
+                let shown: String = text.chars().take(40).collect();
+                format!("is {shown:?}, not {}", Sort::COUNT.describe())
+            })?),
+            other => other.cloned(),
+        };
+        let sum = match (value, by) {
+            (None, by) => by.clone(),
+            // Both have 64 bits.
+            (Some(Self::Whole(a)), Self::Whole(b)) => Self::Whole(a + b),
+            (Some(Self::Float(a)), Self::Float(b)) => Self::Float(a + b),
+            _ => return Err("is no number".to_owned()),
+        };
+        sort.hold(sum)
     }
 
     /// What is to be added to values of `sort`; `None` if they are no numbers.

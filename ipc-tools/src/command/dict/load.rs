@@ -59,7 +59,7 @@ pub(super) fn run(place: &Place, args: &Load) -> Outcome {
 fn load(opened: &Opened, record: &[u8], number: u64) -> Outcome {
     let wrong = |why: String| Failure::Other(format!("line {number}: {why}"));
     let Pair(key, value) = serde_json::from_slice(record)
-        .map_err(|e| wrong(format!("it is not {{\"key\": value}}: {e}")))?;
+        .map_err(|e| wrong(format!("it is not {{\"key\": value}}: {}", in_a_line(&e))))?;
     let key = opened.dict.key_sort().key_of_json(key);
     let key = key.map_err(|why| wrong(format!("the key {why}")))?;
     let value = opened.dict.value_sort().value_of_json(value.get());
@@ -70,6 +70,11 @@ fn load(opened: &Opened, record: &[u8], number: u64) -> Outcome {
             signal @ Failure::Signal(_) => signal,
             failure => failure.after(format!("line {number} was not set")),
         })
+}
+
+/// What is wrong with JSON that has no lines.
+pub(super) fn in_a_line(e: &serde_json::Error) -> String {
+    e.to_string().replace(" at line 1 column ", " at column ")
 }
 
 /// An object with one key, and the value as it is written there.
