@@ -7,9 +7,9 @@ use std::{
 };
 
 use ipc_core::{
-    AcquireTimeoutError, BarrierError, ErrorKind, GetError, GetJobError, GetJobTimeoutError,
-    GetTimeoutError, PutTimeoutError, RecvError, TakeError, TryAcquireError, TryGetError,
-    TryGetJobError, TryPutError,
+    AcquireTimeoutError, BarrierError, DictError, ErrorKind, GetError, GetJobError,
+    GetJobTimeoutError, GetTimeoutError, PutTimeoutError, RecvError, TakeError, TryAcquireError,
+    TryGetError, TryGetJobError, TryPutError,
 };
 
 /// What the shell sees in `$?`. A signal adds 128 to its number, as in every shell.
@@ -47,6 +47,12 @@ pub(crate) enum Failure {
     Closed(&'static str),
     #[error("{0}")]
     InUse(String),
+    #[error("{0}")]
+    Full(String),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Exists(String),
     #[error("stopped by {}", signal_hook::low_level::signal_name(*.0).unwrap_or("a signal"))]
     Signal(i32),
     /// Whoever read our output went away, which is how `| head` says that it has enough.
@@ -113,7 +119,9 @@ impl Failure {
         match self {
             Self::Object(e) => of_kind(e.kind()),
             Self::Timeout(_) => code::TIMEOUT,
-            Self::WouldBlock(_) | Self::InUse(_) => code::WOULD_BLOCK,
+            Self::WouldBlock(_) | Self::InUse(_) | Self::Full(_) => code::WOULD_BLOCK,
+            Self::Usage(_) => code::USAGE,
+            Self::Exists(_) => code::EXISTS,
             Self::Closed(_) => code::CLOSED,
             Self::Signal(number) => of_signal(*number),
             Self::BrokenPipe => code::OK,
@@ -288,6 +296,18 @@ impl From<RecvError> for Failure {
             RecvError::EndOfFile => Self::Closed("nobody sends any more"),
             RecvError::InUse { .. } => Self::InUse(e.to_string()),
             RecvError::Failed(e) => e.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<DictError> for Failure {
+    fn from(e: DictError) -> Self {
+        match e {
+            DictError::Failed(e) => (*e).into(),
+            DictError::NoSpace { .. } => Self::Full(e.to_string()),
+            DictError::Decode(_) => Self::WrongKind(e.to_string()),
+            DictError::Timeout => Self::Timeout("another writer of the dictionary was in the way"),
             other => Self::Other(other.to_string()),
         }
     }

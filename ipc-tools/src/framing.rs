@@ -102,7 +102,7 @@ fn decode_json(record: &[u8]) -> Result<(Vec<u8>, Option<i64>), String> {
     Ok((message, parsed.priority))
 }
 
-fn to_hex(bytes: &[u8]) -> String {
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
@@ -111,7 +111,7 @@ fn to_hex(bytes: &[u8]) -> String {
         })
 }
 
-fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
     let nibble = |digit: u8| char::from(digit).to_digit(16);
     let (pairs, []) = digits.as_chunks::<2>() else {
         return None;

@@ -30,13 +30,23 @@ impl Inlet<'_> {
     /// Hands each record to `take` as soon as it is there, still encoded. `longer` says what to do about one that is too long.
     pub(crate) fn records(
         &self,
+        take: impl FnMut(Vec<u8>) -> Outcome,
+        longer: impl Fn() -> Failure,
+    ) -> Outcome {
+        self.records_of(&mut io::stdin().lock(), take, longer)
+    }
+
+    /// As [`records`](Self::records), of another file.
+    pub(crate) fn records_of(
+        &self,
+        file: &mut (impl Read + AsFd),
         mut take: impl FnMut(Vec<u8>) -> Outcome,
         longer: impl Fn() -> Failure,
     ) -> Outcome {
         let mut splitter = Splitter::new(self.format);
         // Encodings make a message longer than its bytes, JSON at most sixfold.
         let longest = self.most_bytes.saturating_mul(6).saturating_add(PIECE);
-        self.pieces(|piece| {
+        self.pieces_of(file, |piece| {
             splitter.feed(piece, &mut take)?;
             if splitter.pending_bytes() > longest {
                 return Err(longer());
@@ -47,12 +57,19 @@ impl Inlet<'_> {
     }
 
     /// Hands on what is there, as it arrives: no line waits for another.
-    pub(crate) fn pieces(&self, mut take: impl FnMut(&[u8]) -> Outcome) -> Outcome {
-        let mut stdin = io::stdin().lock();
+    pub(crate) fn pieces(&self, take: impl FnMut(&[u8]) -> Outcome) -> Outcome {
+        self.pieces_of(&mut io::stdin().lock(), take)
+    }
+
+    fn pieces_of(
+        &self,
+        file: &mut (impl Read + AsFd),
+        mut take: impl FnMut(&[u8]) -> Outcome,
+    ) -> Outcome {
         let mut piece = vec![0; PIECE];
         loop {
-            self.signals.wait_for(stdin.as_fd(), PollFlags::IN, None)?;
-            match stdin.read(&mut piece) {
+            self.signals.wait_for(file.as_fd(), PollFlags::IN, None)?;
+            match file.read(&mut piece) {
                 Ok(0) => return Ok(()),
                 Ok(length) => take(&piece[..length])?,
                 // A descriptor that does not block is waited for above.

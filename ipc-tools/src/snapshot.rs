@@ -3,8 +3,8 @@
 use std::{fs, os::unix::fs::MetadataExt};
 
 use ipc_core::{
-    Activity, Error, ErrorKind, FamilyStat, Inspection, MemberStat, Namespace, ParticipantState,
-    QueueStat,
+    Activity, DictStat, Error, ErrorKind, FamilyStat, Inspection, MemberStat, Namespace,
+    ParticipantState, QueueStat,
 };
 use serde::Serialize;
 
@@ -59,6 +59,17 @@ pub(crate) struct Object {
     pub(crate) sync: Option<Sync>,
     /// What only a manager has.
     pub(crate) family: Option<Family>,
+    /// What only a dictionary has.
+    pub(crate) dict: Option<Dict>,
+}
+
+/// The figures of a dictionary.
+#[derive(Debug, Serialize)]
+pub(crate) struct Dict {
+    pub(crate) len: usize,
+    pub(crate) memory_used: usize,
+    pub(crate) memory_allocated: usize,
+    pub(crate) memory_limit: usize,
 }
 
 /// The members of a manager's family.
@@ -235,6 +246,7 @@ impl From<Inspection> for Object {
             participants: found.participants.into_iter().map(Into::into).collect(),
             queue: found.queue.map(Into::into),
             family: found.family.map(Into::into),
+            dict: found.dict.map(Into::into),
             name: found.name,
         }
     }
@@ -269,6 +281,17 @@ impl From<FamilyStat> for Family {
         Self {
             directory: found.directory.display().to_string(),
             members: found.members.into_iter().map(member).collect(),
+        }
+    }
+}
+
+impl From<DictStat> for Dict {
+    fn from(found: DictStat) -> Self {
+        Self {
+            len: found.len,
+            memory_used: found.used,
+            memory_allocated: found.allocated,
+            memory_limit: found.limit,
         }
     }
 }

@@ -345,3 +345,34 @@ fn every_job_is_done_though_a_worker_is_killed_over_one() {
     assert_eq!(exits, workers, "one pill each: {lines:?}");
     assert!(lines.iter().any(|l| l == "all jobs are done"));
 }
+
+#[test]
+fn a_change_of_the_configuration_is_seen_at_once_in_both_directions() {
+    let seen = "rate 100, then 200 and mode None";
+    let mut expected = vec!["rate: 200".to_owned()];
+    expected.extend((1..=3).map(|reader| format!("reader {reader}: {seen}")));
+    let lines = run("config");
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    let (found, expected): (BTreeSet<_>, BTreeSet<_>) =
+        (lines.into_iter().collect(), expected.into_iter().collect());
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn processes_that_count_down_are_exact_under_a_lock_and_by_atomic_updates() {
+    let lines = run("counts");
+    let [locked, added, neither, rest @ ..] = &lines[..] else {
+        panic!("{lines:#?}");
+    };
+    assert_eq!(locked, "with a lock: 0 left");
+    assert_eq!(added, "with add: 0 left");
+    assert!(neither.starts_with("with neither: "), "{lines:#?}");
+    assert!(numbers(neither)[0] <= 99, "{lines:#?}");
+    let expected = [
+        "Number(0.25): Nothing",
+        "Number(1.0): Text(\"1\")",
+        "Text(\"2\"): Number(2.0)",
+        "[9, 8, 7, 6, 5, 4, 3, 2, 1, 0]",
+    ];
+    assert_eq!(rest, expected);
+}

@@ -2,6 +2,7 @@
 
 pub(crate) mod broadcast;
 pub(crate) mod demo;
+pub(crate) mod dict;
 pub(crate) mod objects;
 pub(crate) mod pipe;
 pub(crate) mod queue;
@@ -28,6 +29,7 @@ Examples:
     seq 1000000 | ipc queue put jobs &
     ipc queue get jobs --count 1000000 | sort -n | tail -1
     ipc pipe recv log & seq 3 | ipc pipe send log
+    ipc dict create config; ipc dict set config rate 100; ipc dict get config rate
     ipc lock run deploy -- make install
     ipc ls; ipc who jobs; ipc doctor";
 
@@ -67,6 +69,9 @@ pub(crate) enum Verb {
     Pipe(pipe::Verb),
     Pub(broadcast::Pub),
     Sub(broadcast::Sub),
+    /// Create a dictionary that processes share, look into it and change it
+    #[command(subcommand)]
+    Dict(dict::Verb),
     /// Create raw blocks of shared memory, which Python and C open by name, and look into them
     #[command(subcommand)]
     Shm(shm::Verb),

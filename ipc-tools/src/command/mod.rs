@@ -22,6 +22,7 @@ mod close;
 mod completions;
 mod create;
 mod demo;
+mod dict;
 mod doctor;
 mod flow;
 mod get;
@@ -54,6 +55,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Verb::Pipe(verb) => pipe::run(place, verb),
         Verb::Pub(args) => broadcast::publish(place, args),
         Verb::Sub(args) => broadcast::subscribe(place, &args),
+        Verb::Dict(verb) => dict::run(place, verb),
         Verb::Shm(verb) => shm::run(verb),
         Verb::Lock(verb) => sync::lock::run(place, &verb),
         Verb::Sem(verb) => sync::sem::run(place, &verb),

@@ -2,6 +2,7 @@
 
 pub(crate) mod human;
 pub(crate) mod json;
+pub(crate) mod stream;
 pub(crate) mod table;
 
 use std::io::{self, Write};
