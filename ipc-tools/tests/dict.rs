@@ -604,3 +604,65 @@ fn the_tools_for_all_kinds_know_dictionaries() {
     assert!(pages.join("ipc-dict-cas.1").is_file());
     shell.ok(&["rm", "d"]);
 }
+
+#[test]
+fn who_watches_is_shown_each_change_of_what_it_wants() {
+    let shell = Shell::with_dict("d");
+    let watch = |args: &[&str]| {
+        let mut watcher = shell.ipc(&[&["dict", "watch", "d"], args].concat());
+        watcher.stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let mut all = watch(&["--count", "4"]);
+    let mut prefix = watch(&["net.", "--json", "--count", "2"]);
+    let mut key = watch(&["--key", "rate", "-0", "--count", "1"]);
+    until("three wait", || {
+        let seen = shell.json(&["who", "d", "--json"]);
+        seen["visits"].as_array().unwrap().len() == 3
+    });
+    shell.did(&["set", "d", "net.a", "1"]);
+    shell.did(&["set", "d", "rate", "x y"]);
+    shell.did(&["del", "d", "net.a"]);
+    shell.did(&["set", "d", "other", "2"]);
+    let mut told = String::new();
+    all.stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
+    assert_eq!(
+        told,
+        "set\tnet.a\t1\nset\trate\tx y\nremoved\tnet.a\nset\tother\t2\n"
+    );
+    let mut told = String::new();
+    prefix
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
+    let lines: Vec<Value> = told
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    let expected = [
+        json!({"schema": 1, "event": "set", "key": "net.a", "value": "1"}),
+        json!({"schema": 1, "event": "removed", "key": "net.a"}),
+    ];
+    assert_eq!(lines, expected);
+    let mut told = String::new();
+    key.stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
+    assert_eq!(told, "set\0rate\0x y\0");
+    for mut child in [all, prefix, key] {
+        assert!(child.wait().unwrap().success());
+    }
+    let (code, said) = shell.refused(&["watch", "d", "--timeout", "10ms"]);
+    assert_eq!(
+        (code, said.contains("nothing was changed")),
+        (5, true),
+        "{said}"
+    );
+}

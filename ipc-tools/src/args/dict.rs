@@ -17,6 +17,7 @@ pub(crate) enum Verb {
     Cas(Cas),
     Keys(Keys),
     Items(Items),
+    Watch(Watch),
     Len(Len),
     Clear(Clear),
     Dump(Dump),
@@ -51,7 +52,7 @@ pub(crate) struct Look {
     /// Keys and values end with a NUL byte, as in find -print0
     #[arg(long, short = '0')]
     pub(crate) null: bool,
-    /// A line of JSON each: {"schema":1,"key":…,"value":…}
+    /// A line of JSON each: {"schema":1,"key":…,"value":…}; for a change also "event":…
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -220,6 +221,35 @@ pub(crate) struct Items {
     /// Only those whose keys begin with this
     #[arg(default_value = "")]
     pub(crate) prefix: OsString,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// Print each change from now on: what happened, tab, key, tab, and the value if one was set
+///
+/// What happened is set, removed or expired (which is told when the pair's memory is taken back). Changes that were missed are counted on
+/// standard error: because this was too slow, or a writer was killed in the middle. Ends with --count, or Ctrl-C.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+    ipc dict watch config
+    ipc dict watch config net. --json | jq -r .value
+    ipc dict watch config --key rate --count 1 --timeout 10s")]
+pub(crate) struct Watch {
+    /// The dictionary's name
+    pub(crate) name: String,
+    /// Only of keys that begin with this
+    #[arg(default_value = "")]
+    pub(crate) prefix: OsString,
+    /// Only of this key
+    #[arg(long, short, conflicts_with = "prefix", allow_negative_numbers = true)]
+    pub(crate) key: Option<OsString>,
+    /// End after this many
+    #[arg(long, short, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Give up (exit code 5) where no change comes for longer than this: 500ms, 2s, 1m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) look: Look,
 }

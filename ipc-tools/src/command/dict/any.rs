@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use ipc_core::{Bytes, Dict, DictError, Error, Namespace};
+use ipc_core::{Bytes, Dict, DictChange, DictError, DictWatch, Error, Namespace};
 
 use super::datum::{Datum, Known, Sort};
 use crate::{
@@ -36,6 +36,39 @@ pub(super) trait AnyDict {
     fn each_key(&self, each: Each<'_>) -> Outcome;
     fn snapshot(&self) -> Result<Vec<(Datum, Datum)>, DictError>;
     fn clear(&self) -> Result<(), DictError>;
+    fn watch(&self) -> Result<Box<dyn AnyWatch>, DictError>;
+}
+
+/// What happened to a dictionary.
+pub(super) enum Event {
+    Set(Datum, Datum),
+    Removed(Datum),
+    Expired(Datum),
+    /// So many changes were not told of.
+    Missed(u64),
+}
+
+/// Tells of a dictionary's changes.
+pub(super) trait AnyWatch {
+    /// The next change; `None` if there is none within a [`SLICE`].
+    fn next(&mut self) -> Result<Option<Event>, DictError>;
+}
+
+impl<K: Known, V: Known> AnyWatch for DictWatch<K, V> {
+    fn next(&mut self) -> Result<Option<Event>, DictError> {
+        let change = match self.recv_timeout(SLICE) {
+            Err(DictError::Timeout) => return Ok(None),
+            change => change?,
+        };
+        Ok(Some(match change {
+            DictChange::Set { key, value } => Event::Set(key.shown(), value.shown()),
+            DictChange::Removed { key } => Event::Removed(key.shown()),
+            DictChange::Expired { key } => Event::Expired(key.shown()),
+            DictChange::Missed(count) => Event::Missed(count),
+            // What a later version of the library tells of.
+            _ => return Ok(None),
+        }))
+    }
 }
 
 /// Of a datum that was read for `sort`, which is this type's.
@@ -43,7 +76,7 @@ fn own<T: Known>(datum: &Datum) -> T {
     T::of(datum.clone()).expect("it was read as one of these")
 }
 
-impl<K: Known, V: Known> AnyDict for Dict<K, V> {
+impl<K: Known + 'static, V: Known + 'static> AnyDict for Dict<K, V> {
     fn key_sort(&self) -> Sort {
         K::SORT
     }
@@ -109,6 +142,10 @@ impl<K: Known, V: Known> AnyDict for Dict<K, V> {
 
     fn clear(&self) -> Result<(), DictError> {
         self.clear()
+    }
+
+    fn watch(&self) -> Result<Box<dyn AnyWatch>, DictError> {
+        Ok(Box::new(self.watch()?))
     }
 }
 

@@ -6,6 +6,7 @@ mod datum;
 mod dump;
 mod load;
 mod look;
+mod watch;
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
@@ -36,6 +37,7 @@ pub(crate) fn run(place: &Place, verb: Verb) -> Outcome {
         Verb::Cas(args) => change::cas(place, args),
         Verb::Keys(args) => look::keys(place, args),
         Verb::Items(args) => look::items(place, args),
+        Verb::Watch(args) => watch::run(place, args),
         Verb::Len(args) => len(place, &args),
         Verb::Clear(args) => clear(place, &args),
         Verb::Dump(args) => dump::run(place, &args),
