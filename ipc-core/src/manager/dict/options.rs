@@ -185,7 +185,7 @@ impl<K: Message, V: Message> DictOptions<K, V> {
         let heap = heap::Geometry::of(self.limit, initial).ok_or_else(too_large)?;
         let log = LogGeometry::new(self.watch_capacity).ok_or_else(|| Error::BadOption {
             option: "watch_capacity",
-            why: format!("between 1 and {MOST_ENTRIES} changes can be kept").into(),
+            why: format!("between 1 and {MOST_ENTRIES} changes can be kept"),
         })?;
         let participants = self.making.participants;
         let notes = MOST_NOTES.min(participants as usize);
