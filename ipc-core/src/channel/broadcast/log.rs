@@ -77,7 +77,7 @@ impl LogOffsets {
 
 /// What was done, last.
 #[derive(Debug)]
-pub(crate) struct Log(Arc<Ring>);
+pub(crate) struct Log(pub(super) Arc<Ring>);
 
 /// How far the log goes behind an entry, which nobody was woken for yet.
 #[derive(Debug)]
@@ -131,11 +131,6 @@ impl Log {
     /// Where who waits for entries sleeps.
     pub(crate) fn word(&self) -> &WaitWord {
         &self.0.gate().items
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn len_for_model(&self) -> usize {
-        self.0.len()
     }
 
     /// Reads the entries from now on.
