@@ -409,3 +409,10 @@ pub(crate) fn publishing() -> (Arc<dyn Source>, impl FnOnce() -> Box<dyn Send> +
     };
     (Arc::new(Room(Arc::clone(&w.ring))), read)
 }
+
+impl super::log::Log {
+    /// Entries in it.
+    pub(crate) fn len_for_model(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -164,10 +164,3 @@ impl Reader {
         Ok(u64::from_ne_bytes(bytes[..8].try_into().unwrap()))
     }
 }
-
-#[cfg(loom)]
-impl super::log::Log {
-    pub(crate) fn len_for_model(&self) -> usize {
-        self.0.len()
-    }
-}

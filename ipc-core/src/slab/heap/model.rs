@@ -137,7 +137,7 @@ fn a_block_that_another_process_frees_is_found() {
         let (goes, _stays) = (store(), store());
         let other = Arc::clone(&w);
         let t = thread::spawn(move || other.others.discard(owner(1), goes).unwrap());
-        w.store_patiently(0, 200, 3);
+        let _found = w.store_patiently(0, 200, 3);
         t.join().unwrap();
     });
 }
