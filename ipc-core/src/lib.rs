@@ -80,8 +80,8 @@ pub use manager::dict::{
 };
 pub use manager::family::{Manager, ManagerOptions};
 pub use manager::{
-    Array, ArrayIter, CompareExchangeError, List, ListError, ListIter, ListOptions, ListPutError,
-    Locked, PlainInteger, PlainNumber, Value, ValueOptions,
+    Array, ArrayIter, Attribute, AttributeError, Attributes, CompareExchangeError, List, ListError,
+    ListIter, ListOptions, ListPutError, Locked, PlainInteger, PlainNumber, Value, ValueOptions,
 };
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};

@@ -19,7 +19,7 @@ use crate::{
         queue::Queue,
     },
     error::{Error, Result},
-    manager::{Array, List, Value, dict::Dict},
+    manager::{Array, Attributes, List, Value, dict::Dict},
     message::Message,
     object::{
         Namespace, family,
@@ -195,6 +195,17 @@ impl Manager {
     /// See [`PipeOptions::create`](crate::PipeOptions::create).
     pub fn simplex<T: Message>(&self) -> Result<(Receiver<T>, Sender<T>)> {
         Pipe::options().namespace(&self.members()).simplex()
+    }
+}
+
+impl Manager {
+    /// Names with values of any types, none at first: what Python's `Namespace` is.
+    ///
+    /// # Errors
+    ///
+    /// As [`dict`](Self::dict).
+    pub fn namespace(&self) -> Result<Attributes> {
+        self.dict().map(Attributes::from)
     }
 }
 

@@ -17,8 +17,15 @@ const STRIPES: usize = 128;
 const FACTS: usize = (SLOTS + PARTICIPANTS as usize * SLOT).next_multiple_of(128);
 const ROOTS: usize = FACTS + 128;
 const LOCKS: usize = ROOTS + 8 * STRIPES;
-/// Notes, growth, waits, spare and control come in between.
-const CONTROL: usize = LOCKS + 64 * STRIPES + 128 + 3 * 128;
+/// Behind the notes: the log of so many changes, with half as many blocks, of 256 bytes.
+const LOG: usize = LOCKS + 64 * STRIPES + 128;
+const CHANGES: usize = 4;
+const CELL: usize = 128;
+/// Behind tail, gate and cells come the blocks' cursor, and 128 bytes for each of three words a block.
+const LOG_BLOCKS: usize = LOG + 256 + CELL * CHANGES + 4 * 128;
+const GROWTH: usize = LOG_BLOCKS + CHANGES / 2 * 256;
+/// Behind growth, waits, spare and scarce.
+const CONTROL: usize = GROWTH + 4 * 128;
 const CHUNKS: usize = 16;
 const HEAP: usize = (CONTROL + 16 * CHUNKS).next_multiple_of(4096);
 /// Keys that are used.
@@ -48,17 +55,23 @@ pub fn snapshots(namespace: &Namespace) -> Outcome<Vec<DictSnapshot>> {
     let made: Dict<Bytes, Bytes> = Dict::options()
         .limit(LIMIT)
         .participants(PARTICIPANTS)
+        .watch_capacity(CHANGES)
         .namespace(namespace)
         .create("snapshot")?;
+    let mut watch = None;
     for number in 0..KEYS {
         all.push(DictSnapshot(fs::read(&path)?));
         let length = [10, 200, 6000][number as usize % 3];
         made.set(&Bytes(vec![number as u8; 3]), &Bytes(vec![7; length]))?;
+        if number == KEYS / 2 {
+            watch = Some(made.watch()?);
+        }
         if number % 4 == 3 {
             made.remove(&Bytes(vec![number as u8; 3]))?;
         }
     }
     is_there(&fs::read(&path)?)?;
+    drop(watch);
     made.unlink()?;
     Ok(all)
 }
@@ -67,7 +80,9 @@ pub fn snapshots(namespace: &Namespace) -> Outcome<Vec<DictSnapshot>> {
 fn is_there(file: &[u8]) -> Outcome {
     let roots = (0..STRIPES).filter(|stripe| word(file, ROOTS + 8 * stripe) != 0);
     let used = (0..CHUNKS).filter(|chunk| word(file, CONTROL + 16 * chunk) & 15 == 3);
-    if roots.count() < 4 || used.count() < 3 || file.len() != HEAP + LIMIT {
+    let told = (0..CHANGES).filter(|change| word(file, LOG + 256 + CELL * change) != 0);
+    if told.count() < CHANGES || roots.count() < 4 || used.count() < 3 || file.len() != HEAP + LIMIT
+    {
         return Err("the parts are not where these tests look".into());
     }
     Ok(())
@@ -77,8 +92,9 @@ fn is_there(file: &[u8]) -> Outcome {
 fn lie(random: &mut Random, file: &[u8]) -> Edit {
     let (from, to) = match random.below(12) {
         0 | 1 => (ROOTS, LOCKS),
-        2 => (LOCKS, CONTROL),
-        3 | 4 => (CONTROL - 3 * 128, HEAP),
+        2 => (LOCKS, LOG),
+        3 => (LOG, GROWTH),
+        4 => (GROWTH, HEAP),
         5..=9 => (HEAP, file.len()),
         10 => (IDENTITY, FACTS),
         _ => (0, file.len()),
@@ -135,12 +151,13 @@ pub fn run(bench: &mut Bench, snapshots: &[DictSnapshot], seed: u64) -> Outcome 
         return Ok(());
     };
     opened.set_timeout(Some(TIMEOUT));
+    let mut watch = None;
     for _ in 0..8 + random.below(16) {
         if random.one_in(3) || !lies_before {
             victim.lie(&lie(&mut random, snapshot), bytes.len());
         }
         let (key, value) = (key(&mut random), content(&mut random));
-        match random.below(14) {
+        match random.below(16) {
             0..=2 => drop(bench.step(seed, "get", || opened.get(&key))),
             3..=5 => drop(bench.step(seed, "insert", || opened.insert(&key, &value))),
             6 => drop(bench.step(seed, "remove", || opened.remove(&key))),
@@ -152,6 +169,11 @@ pub fn run(bench: &mut Bench, snapshots: &[DictSnapshot], seed: u64) -> Outcome 
             10 => drop(bench.step(seed, "look", || Ok::<_, ()>((opened.len(), opened.stat())))),
             11 => drop(bench.step(seed, "sweep", || opened.sweep())),
             12 => drop(bench.step(seed, "pop_item", || opened.pop_item())),
+            13 => watch = bench.step(seed, "watch", || opened.watch()),
+            14 => drop(watch.as_mut().map(|watch| {
+                bench.step(seed, "watched", || watch.try_recv());
+                bench.step(seed, "watched in time", || watch.recv_timeout(TIMEOUT));
+            })),
             _ if random.one_in(3) => drop(bench.step(seed, "clear", || opened.clear())),
             _ => drop(bench.step(seed, "inspect", || namespace.inspect(&name))),
         }
