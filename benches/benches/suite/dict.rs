@@ -144,6 +144,17 @@ pub(crate) fn alone_all(suite: &mut Suite) {
             alone(open, gets)
         });
     }
+    // Each change is told of, and nobody reads that.
+    let one = Throughput::Elements(1);
+    suite.figure(("dict_set", "ipc_dict_watched"), &["ipc_dict"], one, || {
+        let open = || {
+            let name = ours();
+            let opened: Ours = opener!(name)();
+            drop(opened.watch());
+            opened
+        };
+        alone(open, 0)
+    });
 }
 
 /// Two at the same time.
