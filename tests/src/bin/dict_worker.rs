@@ -79,7 +79,7 @@ fn step(shelf: &Shelf, random: &mut Random, id: u64) -> Result<(), Box<dyn std::
         _ => Ok(()),
     };
     match result {
-        // Full for now: others remove.
+        // Full until others remove something.
         Ok(()) | Err(DictError::NoSpace { .. }) => Ok(()),
         Err(e) => Err(e.into()),
     }
