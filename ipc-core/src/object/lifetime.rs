@@ -16,34 +16,29 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::{
-    collections::HashMap,
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
     family,
     kind::Kind,
     namespace::{self, Namespace},
-    participant::{
-        AttachError, Census, EXISTENCE, KernelProbe, MAX_PARTICIPANTS, Owner, Participants, Probe,
-        REMOVAL, Repair, Slot, SweepError,
-    },
+    participant::{AttachError, Census, EXISTENCE, Owner, Participants, Repair, Slot, SweepError},
     wait::WATCH_NS,
 };
 use crate::{
     error::{Damage, Error, Result},
     os::{
         clock,
-        file::{self, HALF_MADE, Inode, Unpublished},
+        file::{self, Inode, Unpublished},
         fork::{self, Process},
         map,
         process::{self, Me},
-        token::{self, Claim, Token},
+        token::{Claim, Token},
     },
     prim::Relaxed,
     region::{
@@ -52,14 +47,20 @@ use crate::{
     },
 };
 
+mod examine;
+mod removal;
+mod ticket;
+
+use examine::check_species;
+pub(crate) use examine::{census_of, examine, open_error};
+pub(crate) use removal::{Removal, bytes_if_abandoned, collect_sometimes, remove, remove_if};
+pub(crate) use ticket::Ticket;
+use ticket::{recall, remember};
+
 /// The object goes with its last user.
 const IS_EPHEMERAL: u32 = 1;
 /// Opening races with removal at most so often before we say so.
 const RETRIES: u32 = 100;
-/// Younger half-made files are left alone.
-const HALF_MADE_AT_LEAST: Duration = Duration::from_secs(60);
-/// At most so often does one process look for ephemeral objects of the dead.
-const COLLECT_EVERY_NS: u64 = 1_000_000_000;
 
 /// What an object is, in the words of its creator or opener.
 #[derive(Debug, Clone, Copy)]
@@ -453,16 +454,6 @@ impl Object {
     pub(crate) fn unlink(&self) -> Result<()> {
         remove_if(&self.path, Removal::Forced, Some(self.inode))
     }
-
-    /// What another process needs to come to this object.
-    pub(crate) fn ticket(&self) -> Ticket {
-        Ticket {
-            path: self.path.clone(),
-            inode: self.inode,
-            pid: std::process::id(),
-            descriptor: self.file.as_raw_fd(),
-        }
-    }
 }
 
 impl Drop for Object {
@@ -490,189 +481,6 @@ impl Drop for Object {
     }
 }
 
-/// A handle on its way to another process.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Ticket {
-    path: PathBuf,
-    inode: Inode,
-    pid: u32,
-    descriptor: i32,
-}
-
-impl Ticket {
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(crate) fn inode(&self) -> Inode {
-        self.inode
-    }
-
-    /// Comes to the object: by its path, or, once that is gone, through the sender while it lives.
-    pub(crate) fn redeem<S: Repair + 'static>(
-        &self,
-        species: Species<'_>,
-        build: Build<'_, S>,
-    ) -> Result<(Arc<Object>, Arc<S>)> {
-        let is_it = |file: &File| file::facts(file).is_ok_and(|f| f.inode == self.inode);
-        // Of a family that is gone, only who still has the member can give it.
-        let (keeper, is_gone) = match family::keeper_of(&self.path) {
-            Ok(keeper) => (keeper, false),
-            Err(Error::NotFound { .. }) => (None, true),
-            Err(e) => return Err(e),
-        };
-        // Looked at first: the sender may have named a device.
-        let is_file = file::facts_at(&self.path).is_ok_and(|f| f.is_regular);
-        let by_path = if is_file && !is_gone {
-            file::open(&self.path).ok().filter(is_it)
-        } else {
-            None
-        };
-        let file = by_path.or_else(|| {
-            file::open_of_process(self.pid, self.descriptor)
-                .ok()
-                .filter(is_it)
-        });
-        let label = || self.path.to_string_lossy().into_owned();
-        let file = file.ok_or_else(|| Error::NotFound { object: label() })?;
-        Object::kept(&self.path, file, keeper, species, build)
-    }
-}
-
-/// This process's objects, so that each is mapped once. Locked only while no fork can happen.
-static OBJECTS: LazyLock<Mutex<HashMap<Inode, Weak<Object>>>> = LazyLock::new(Mutex::default);
-
-fn recall(inode: Inode) -> Option<Arc<Object>> {
-    let _no_fork = fork::hold_forks();
-    let objects = OBJECTS.lock().unwrap_or_else(PoisonError::into_inner);
-    objects.get(&inode).and_then(Weak::upgrade)
-}
-
-/// Keeps `object` findable, or returns the one that another thread brought here first; and whether it is ours.
-fn remember(object: Object) -> (Arc<Object>, bool) {
-    let object = Arc::new(object);
-    let no_fork = fork::hold_forks();
-    let mut objects = OBJECTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if objects.len() >= 64 && objects.len().is_power_of_two() {
-        objects.retain(|_, known| known.strong_count() > 0);
-    }
-    if let Some(known) = objects.get(&object.inode).and_then(Weak::upgrade) {
-        drop(objects);
-        drop(no_fork);
-        return (known, false);
-    }
-    objects.insert(object.inode, Arc::downgrade(&object));
-    (object, true)
-}
-
-/// Reads and checks the header of `file` and maps all of it.
-pub(crate) fn examine(label: &str, file: &File, is_writable: bool) -> Result<(Arc<Region>, Facts)> {
-    let on_disk = file::facts(file).map_err(|e| Error::from_io(label, "examine", &e))?;
-    let object = || label.to_owned();
-    if !on_disk.is_regular {
-        return Err(Error::NotAnObject {
-            object: object(),
-            why: "it is not a regular file",
-        });
-    }
-    let is_shared_with_us = on_disk.mode & 0o060 == 0o060 && process::is_in_group(on_disk.gid);
-    if on_disk.uid != process::user() && !is_shared_with_us {
-        return Err(Error::ForeignOwner {
-            object: object(),
-            uid: on_disk.uid,
-        });
-    }
-    let too_short = Error::NotAnObject {
-        object: object(),
-        why: "it is shorter than an object's header",
-    };
-    let length = usize::try_from(on_disk.bytes).map_err(|_| too_short.clone())?;
-    if length < size_of::<Identity>() {
-        return Err(too_short);
-    }
-    let map = if is_writable {
-        map::shared(file, length)
-    } else {
-        map::read_only(file, length)
-    };
-    let map = map.map_err(|e| Error::from_io(label, "map", &e))?;
-    let region = Region::mapped(map).map_err(|OutOfBounds| too_short.clone())?;
-    let identity = region.one::<Identity>(0).map_err(|OutOfBounds| too_short)?;
-    let facts = identity.read().ok_or_else(|| Error::NotAnObject {
-        object: object(),
-        why: "its first bytes are not those of one",
-    })?;
-    if (facts.version, facts.word) != (LAYOUT_VERSION, WORD) {
-        let show = |version, word: u32| {
-            format!(
-                "version {version} for {}-bit words",
-                (word & 0xff).wrapping_mul(8)
-            )
-        };
-        return Err(Error::IncompatibleLayout {
-            object: object(),
-            found: show(facts.version, facts.word),
-            expected: show(LAYOUT_VERSION, WORD),
-        });
-    }
-    if facts.file_bytes > on_disk.bytes {
-        return Err(Error::Truncated {
-            object: object(),
-            found: on_disk.bytes,
-            expected: facts.file_bytes,
-        });
-    }
-    if facts.participants == 0 || facts.participants > MAX_PARTICIPANTS {
-        return Err(Damage("its number of participant slots is impossible").of(label));
-    }
-    Ok((region, facts))
-}
-
-/// The slots of an examined object, and whether it is ephemeral.
-pub(crate) fn census_of(
-    region: &Arc<Region>,
-    facts: &Facts,
-    file: Arc<File>,
-    inode: Inode,
-) -> Result<(Participants, bool), OutOfBounds> {
-    let (_, offsets) = plan(facts.participants).ok_or(OutOfBounds)?;
-    let census = region.one::<Census>(offsets.census)?;
-    let slots = region.span::<Slot>(offsets.slots, facts.participants as usize)?;
-    let is_ephemeral = census.flags.load(Relaxed) & IS_EPHEMERAL != 0;
-    Ok((
-        Participants::new(census, slots, Probe::Kernel(KernelProbe::new(file, inode))),
-        is_ephemeral,
-    ))
-}
-
-fn check_species(label: &str, facts: &Facts, wanted: Species<'_>) -> Result<()> {
-    if facts.kind != wanted.kind.number() {
-        return Err(Error::WrongKind {
-            object: label.to_owned(),
-            found: Kind::from(facts.kind).to_string(),
-            expected: wanted.kind.to_string(),
-        });
-    }
-    match wanted.type_name {
-        Some(expected) if facts.type_hash != hash(expected) => Err(Error::WrongType {
-            object: label.to_owned(),
-            found: facts.type_name.clone(),
-            expected: expected.to_owned(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-pub(crate) fn open_error(label: &str, e: &io::Error) -> Error {
-    match e.raw_os_error() {
-        Some(libc::EISDIR | libc::ENXIO | libc::ENODEV) => Error::NotAnObject {
-            object: label.to_owned(),
-            why: "it is not a regular file",
-        },
-        _ => Error::from_io(label, "open", e),
-    }
-}
-
 fn creation_error(
     label: &str,
     dir: &Path,
@@ -690,94 +498,6 @@ fn creation_error(
     }
 }
 
-/// Under which condition a name may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Removal {
-    /// In any case.
-    Forced,
-    /// If nobody is attached.
-    Unused,
-}
-
-/// Removes the name `path` of whatever object or half-made file has it.
-pub(crate) fn remove(path: &Path, removal: Removal) -> Result<()> {
-    remove_if(path, removal, None)
-}
-
-/// As [`remove`], provided that it still means `expected`.
-pub(crate) fn remove_if(path: &Path, removal: Removal, expected: Option<Inode>) -> Result<()> {
-    let label = path.to_string_lossy();
-    let failed = |e: io::Error| open_error(&label, &e);
-    for _ in 0..RETRIES {
-        let file = file::open(path).map_err(failed)?;
-        let inode = file::facts(&file).map_err(failed)?.inode;
-        if expected.is_some_and(|expected| expected != inode) {
-            return Err(Error::NotFound {
-                object: label.into_owned(),
-            });
-        }
-        let claim = Claim::new(&file, inode, fork::epoch(), fork::hold_forks()).map_err(failed)?;
-        if removal == Removal::Unused && !claim.try_exclusive(EXISTENCE).map_err(failed)? {
-            drop(claim);
-            return Err(Error::InUse {
-                object: label.into_owned(),
-                participants: living(&file),
-            });
-        }
-        // Without it, two who remove the same object could remove a successor's name.
-        let is_ours = claim.try_exclusive(REMOVAL).map_err(failed)?;
-        let named = file::facts_at(path).map_err(failed)?;
-        if is_ours && named.inode == inode {
-            return std::fs::remove_file(path).map_err(failed);
-        }
-        drop(claim);
-        std::thread::yield_now();
-    }
-    Err(Error::BeingRemoved {
-        object: label.into_owned(),
-    })
-}
-
-fn living(file: &File) -> u32 {
-    let count = || -> Option<u32> {
-        let (region, facts) = examine("", file, false).ok()?;
-        let inode = file::facts(file).ok()?.inode;
-        let (participants, _) =
-            census_of(&region, &facts, Arc::new(file.try_clone().ok()?), inode).ok()?;
-        Some(participants.living())
-    };
-    count().unwrap_or(0)
-}
-
-/// The size of the nameless or half-made object at `path` if nobody is attached to it.
-pub(crate) fn bytes_if_abandoned(path: &Path) -> io::Result<Option<u64>> {
-    let file = file::open(path)?;
-    let facts = file::facts(&file)?;
-    let is_half_made = path
-        .file_name()
-        .is_some_and(|n| n.to_string_lossy().starts_with(HALF_MADE));
-    // Its creator attaches only once it is filled in.
-    let may_be_in_the_making = is_half_made && facts.age < HALF_MADE_AT_LEAST;
-    let is_used = may_be_in_the_making || token::is_locked(file.as_fd(), EXISTENCE)?;
-    Ok(if is_used { None } else { Some(facts.bytes) })
-}
-
-/// Collects ephemeral objects of the dead, now and then.
-pub(crate) fn collect_sometimes(namespace: &Namespace) {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let now = clock::monotonic_ns();
-    let last = LAST.load(Ordering::Relaxed);
-    let is_due = last == 0 || now.saturating_sub(last) > COLLECT_EVERY_NS;
-    if is_due
-        && LAST
-            .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
-    {
-        // A namespace that cannot be read reports that to whoever lists it.
-        let _ = namespace.collect_nameless();
-    }
-}
-
 /// Begins the life of header and slots.
 pub(crate) fn place_header(fresh: &mut Fresh, participants: u32) -> Result<(), OutOfBounds> {
     let (_, offsets) = plan(participants).ok_or(OutOfBounds)?;
@@ -787,7 +507,11 @@ pub(crate) fn place_header(fresh: &mut Fresh, participants: u32) -> Result<(), O
 }
 
 #[cfg(any(test, loom))]
-pub(crate) fn header_of(region: &Arc<Region>, participants: u32, probe: Probe) -> Participants {
+pub(crate) fn header_of(
+    region: &Arc<Region>,
+    participants: u32,
+    probe: super::participant::Probe,
+) -> Participants {
     let (_, offsets) = plan(participants).unwrap();
     let slots = region
         .span::<Slot>(offsets.slots, participants as usize)
