@@ -49,10 +49,10 @@
 //! | took over | some in its name, some in the producer's | the position still refers to them: redelivered |
 //! | had committed the take | blocks it owns | the sweep frees them |
 //!
-//! Allocation is all or nothing, so that two producers never wait for each other's half. (Two that meet may both give up
-//! what would have sufficed for one, and look again within the watch period; and a stream of short messages can starve a
-//! long one.) The cursor is a hint: losing it
-//! costs a scan, never a block.
+//! Allocation is all or nothing, so that two producers never wait for each other's half. Two that meet may both give up
+//! what would have sufficed for one; the one that looked last has seen what the other held, a block in use that no link
+//! names yet, and is told ([`AllocError::Gathering`]) to look again soon. (A stream of short messages can starve a long one.)
+//! The cursor is a hint: losing it costs a scan, never a block.
 
 use crate::{
     error::Damage,
@@ -251,6 +251,8 @@ pub(crate) struct Owned {
 pub(crate) enum AllocError {
     /// Not enough blocks are free now.
     Full,
+    /// The same, but others have taken some for messages that may not get all of theirs.
+    Gathering,
     Damage(Damage),
 }
 
@@ -341,11 +343,15 @@ impl Slab {
             blocks: Vec::with_capacity(needed),
             is_lent: false,
         };
+        let mut refusal = AllocError::Full;
         let start = self.cursor.0.load(Relaxed) as usize % self.geometry.blocks;
         let (before, from) = (0..start, start..self.geometry.blocks);
         for block in from.chain(before) {
             let found = Meta(self.meta[block].load(Relaxed));
             if !found.is_free() {
+                if !Link(self.links[block].load(Relaxed)).is_of(found) {
+                    refusal = AllocError::Gathering;
+                }
                 continue;
             }
             let mine = Meta::owned(found.generation(), me);
@@ -353,6 +359,7 @@ impl Slab {
                 .compare_exchange(found.0, mine.0, Release, Relaxed)
                 .is_err()
             {
+                refusal = AllocError::Gathering;
                 continue; // O1 (with the fence of O3), O2 where it succeeds
             }
             owned.blocks.push((block as u32, mine));
@@ -362,7 +369,7 @@ impl Slab {
             }
         }
         self.free(&owned).map_err(AllocError::Damage)?;
-        Err(AllocError::Full)
+        Err(refusal)
     }
 
     /// Makes every block of a chain the caller's. The container's position still refers to it.

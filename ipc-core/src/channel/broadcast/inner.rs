@@ -146,11 +146,10 @@ impl Inner {
                 Ok(Err(refusal)) => refusal,
                 Err(e) => return Ok(Err(e)),
             };
-            match refusal {
-                PublishRefusal::Full | PublishRefusal::Busy | PublishRefusal::NoBlocks => {
-                    Err(refusal)
-                }
-                _ => Ok(Err(self.refused(refusal, len))),
+            if refusal.is_passing() {
+                Err(refusal)
+            } else {
+                Ok(Err(self.refused(refusal, len)))
             }
         })
     }
@@ -158,9 +157,10 @@ impl Inner {
     #[cold]
     pub(super) fn refused(&self, refusal: PublishRefusal, len: usize) -> Refused {
         match refusal {
-            PublishRefusal::Full | PublishRefusal::Busy | PublishRefusal::NoBlocks => {
-                Refused::GaveUp
-            }
+            PublishRefusal::Full
+            | PublishRefusal::Busy
+            | PublishRefusal::NoBlocks
+            | PublishRefusal::Gathering => Refused::GaveUp,
             PublishRefusal::Closed => Refused::Closed,
             PublishRefusal::TooLarge => Refused::TooLarge {
                 len,
@@ -289,7 +289,7 @@ impl Ring {
             Ok(done) => return Attempt::Done(done),
             Err(refusal) => refusal,
         };
-        let mut is_certain = refusal != PublishRefusal::Busy;
+        let mut is_certain = refusal.is_certain();
         let depends_on_subscribers = self.is_lossless() && is_certain;
         if depends_on_subscribers && self.word_of(refusal).has_sleepers() {
             is_certain = !self.geometry.is_asymmetric || self.meeting.heavy_fence(); // O6
@@ -297,7 +297,7 @@ impl Ring {
                 Ok(done) => return Attempt::Done(done),
                 Err(refusal) => refusal,
             };
-            is_certain &= refusal != PublishRefusal::Busy;
+            is_certain &= refusal.is_certain();
         }
         let word = self.word_of(refusal);
         if is_certain {
@@ -310,7 +310,7 @@ impl Ring {
     /// What is woken when there may be an end to the refusal.
     fn word_of(&self, refusal: PublishRefusal) -> &WaitWord {
         match refusal {
-            PublishRefusal::NoBlocks => &self.gate().blocks,
+            PublishRefusal::NoBlocks | PublishRefusal::Gathering => &self.gate().blocks,
             _ => &self.gate().space,
         }
     }

@@ -25,6 +25,8 @@ pub(super) enum PublishRefusal {
     Busy,
     /// The memory for large messages is taken.
     NoBlocks,
+    /// The same, but others are gathering some, which they may give back and wake nobody.
+    Gathering,
     Closed,
     TooLarge,
     Damage(Damage),
@@ -33,6 +35,18 @@ pub(super) enum PublishRefusal {
 impl From<Damage> for PublishRefusal {
     fn from(damage: Damage) -> Self {
         Self::Damage(damage)
+    }
+}
+
+impl PublishRefusal {
+    /// Whether a publisher waits for its end.
+    pub(super) fn is_passing(self) -> bool {
+        self.is_certain() || matches!(self, Self::Busy | Self::Gathering)
+    }
+
+    /// Whether who ends it wakes those who were announced before they looked.
+    pub(super) fn is_certain(self) -> bool {
+        matches!(self, Self::Full | Self::NoBlocks)
     }
 }
 
@@ -103,16 +117,20 @@ impl Ring {
         me: Owner,
         message: &[u8],
     ) -> Result<(Chain, Owned), PublishRefusal> {
+        let mut refusal = PublishRefusal::NoBlocks;
         for _ in 0..=self.geometry.ring.capacity {
-            match slab.store(me, message) {
+            refusal = match slab.store(me, message) {
                 Ok(stored) => return Ok(stored),
                 Err(AllocError::Damage(damage)) => return Err(damage.into()),
-                Err(AllocError::Full) if self.clear_oldest(me, Memory::Chains)? => {}
-                Err(AllocError::Full) => break,
+                Err(AllocError::Full) => PublishRefusal::NoBlocks,
+                Err(AllocError::Gathering) => PublishRefusal::Gathering,
+            };
+            if !self.clear_oldest(me, Memory::Chains)? {
+                break;
             }
         }
         self.pass_space_on(); // whoever woke us did so for a cell, which we leave to another
-        Err(PublishRefusal::NoBlocks)
+        Err(refusal)
     }
 
     /// Claim, fill, commit.

@@ -111,6 +111,7 @@ impl Inner {
             Err(PutOutcome::Refused(refusal)) => match refusal {
                 PutRefusal::Full => Attempt::Blocked(&gate.space),
                 PutRefusal::NoBlocks => Attempt::Blocked(&gate.blocks),
+                PutRefusal::Gathering => Attempt::Unsettled(&gate.blocks),
                 PutRefusal::Busy => Attempt::Unsettled(&self.pile.head().main),
                 refusal => Attempt::Done(Err(self.refused(refusal, bytes.len()))),
             },
@@ -120,7 +121,9 @@ impl Inner {
     #[cold]
     fn refused(&self, refusal: PutRefusal, len: usize) -> Refused {
         match refusal {
-            PutRefusal::Full | PutRefusal::NoBlocks | PutRefusal::Busy => Refused::GaveUp,
+            PutRefusal::Full | PutRefusal::NoBlocks | PutRefusal::Gathering | PutRefusal::Busy => {
+                Refused::GaveUp
+            }
             PutRefusal::Closed => Refused::Closed,
             PutRefusal::TooLarge => Refused::TooLarge {
                 len,

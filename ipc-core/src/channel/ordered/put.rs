@@ -20,6 +20,8 @@ pub(crate) enum PutRefusal {
     Full,
     /// The memory for large messages is taken.
     NoBlocks,
+    /// The same, but others are gathering some, which they may give back and wake nobody.
+    Gathering,
     /// Somebody holds the lock.
     Busy,
     Closed,
@@ -30,6 +32,16 @@ pub(crate) enum PutRefusal {
 impl From<Damage> for PutRefusal {
     fn from(damage: Damage) -> Self {
         Self::Damage(damage)
+    }
+}
+
+impl From<AllocError> for PutRefusal {
+    fn from(e: AllocError) -> Self {
+        match e {
+            AllocError::Full => Self::NoBlocks,
+            AllocError::Gathering => Self::Gathering,
+            AllocError::Damage(damage) => Self::Damage(damage),
+        }
     }
 }
 
@@ -70,13 +82,10 @@ impl Pile {
         if !self.room.has_any() {
             return Err(PutRefusal::Full); // before copying what would have to be thrown away
         }
-        let (chain, owned) = slab.store(me, message).map_err(|e| match e {
-            AllocError::Full => {
-                // Whoever woke us did so for a cell, which we leave to another.
-                self.pass_space_on();
-                PutRefusal::NoBlocks
-            }
-            AllocError::Damage(damage) => PutRefusal::Damage(damage),
+        let (chain, owned) = slab.store(me, message).map_err(|e| {
+            // Whoever woke us did so for a cell, which we leave to another.
+            self.pass_space_on();
+            PutRefusal::from(e)
         })?;
         match self.fill_cell(me, priority, &Parcel::Large(slab, chain)) {
             Ok(filled) => Ok(Filled {

@@ -135,6 +135,7 @@ impl Inner {
             Ok(Err(PutRefusal::Full)) => Attempt::Blocked(&gate.space),
             Ok(Err(PutRefusal::BeingGot)) => Attempt::Unsettled(&gate.space),
             Ok(Err(PutRefusal::NoBlocks)) => Attempt::Blocked(&gate.blocks),
+            Ok(Err(PutRefusal::Gathering)) => Attempt::Unsettled(&gate.blocks),
             Ok(Err(refusal)) => Attempt::Done(Err(self.refused(refusal, len))),
             Err(e) => Attempt::Done(Err(Refused::Failed(e))),
         };
@@ -160,7 +161,10 @@ impl Inner {
     #[cold]
     pub(super) fn refused(&self, refusal: PutRefusal, len: usize) -> Refused {
         match refusal {
-            PutRefusal::Full | PutRefusal::BeingGot | PutRefusal::NoBlocks => Refused::GaveUp,
+            PutRefusal::Full
+            | PutRefusal::BeingGot
+            | PutRefusal::NoBlocks
+            | PutRefusal::Gathering => Refused::GaveUp,
             PutRefusal::Closed => Refused::Closed,
             PutRefusal::TooLarge => Refused::TooLarge {
                 len,

@@ -59,7 +59,12 @@ impl World {
     }
 
     fn put_large(&self, slot: u32, value: u64) -> Result<(), PutRefusal> {
-        let bytes: Vec<u8> = value.to_ne_bytes().into_iter().cycle().take(16).collect();
+        self.put_blocks(slot, value, 1)
+    }
+
+    fn put_blocks(&self, slot: u32, value: u64, blocks: usize) -> Result<(), PutRefusal> {
+        let bytes = value.to_ne_bytes().into_iter().cycle();
+        let bytes: Vec<u8> = bytes.take(16 * blocks).collect();
         self.ring.put_for_model(owner(slot), &bytes)
     }
 
@@ -318,6 +323,20 @@ fn no_wake_is_lost_by_a_putter_that_waits_for_blocks() {
         };
         waiting.until(attempt, || true, || None).unwrap().unwrap();
         t.join().unwrap();
+    });
+}
+
+#[test]
+fn of_two_that_gather_blocks_one_has_them_or_looks_again() {
+    explore(3, || {
+        let w = world(2, 2);
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || other.put_blocks(0, 1, 2));
+        let puts = [w.put_blocks(1, 2, 2), t.join().unwrap()];
+        assert!(
+            puts.contains(&Ok(())) || puts.contains(&Err(PutRefusal::Gathering)),
+            "{puts:?}"
+        );
     });
 }
 

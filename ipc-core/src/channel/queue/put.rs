@@ -22,6 +22,8 @@ pub(crate) enum PutRefusal {
     BeingGot,
     /// The memory for large messages is taken.
     NoBlocks,
+    /// The same, but others are gathering some, which they may give back and wake nobody.
+    Gathering,
     Closed,
     TooLarge,
     Damage(Damage),
@@ -30,6 +32,16 @@ pub(crate) enum PutRefusal {
 impl From<Damage> for PutRefusal {
     fn from(damage: Damage) -> Self {
         Self::Damage(damage)
+    }
+}
+
+impl From<AllocError> for PutRefusal {
+    fn from(e: AllocError) -> Self {
+        match e {
+            AllocError::Full => Self::NoBlocks,
+            AllocError::Gathering => Self::Gathering,
+            AllocError::Damage(damage) => Self::Damage(damage),
+        }
     }
 }
 
@@ -82,13 +94,10 @@ impl Ring {
             .filter(|s| message.len() <= s.geometry().bytes())
             .ok_or(PutRefusal::TooLarge)?;
         self.look_for_room(from)?; // before copying what would have to be thrown away
-        let (chain, owned) = slab.store(me, message).map_err(|e| match e {
-            AllocError::Full => {
-                // Whoever woke us did so for a cell, which we leave to another.
-                self.pass_space_on();
-                PutRefusal::NoBlocks
-            }
-            AllocError::Damage(damage) => PutRefusal::Damage(damage),
+        let (chain, owned) = slab.store(me, message).map_err(|e| {
+            // Whoever woke us did so for a cell, which we leave to another.
+            self.pass_space_on();
+            PutRefusal::from(e)
         })?;
         let posted = self.post(me, from, &Parcel::Large(slab, chain));
         if posted.is_err() {
