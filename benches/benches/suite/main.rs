@@ -10,6 +10,7 @@ mod family;
 mod floors;
 mod joinable;
 mod loan;
+mod ordered;
 mod peers;
 mod pipe;
 mod queue;
@@ -60,6 +61,7 @@ fn main() {
     peers::one_to_one(&mut suite);
     queue::one_to_one(&mut suite);
     joinable::one_to_one(&mut suite);
+    ordered::one_to_one(&mut suite);
     peers::crowds(&mut suite);
     queue::crowds(&mut suite);
     peers::batches(&mut suite);
@@ -67,6 +69,7 @@ fn main() {
     peers::alone(&mut suite);
     queue::alone(&mut suite);
     joinable::alone(&mut suite);
+    ordered::alone(&mut suite);
 
     pipe::one_by_one(&mut suite);
     pipe::batches(&mut suite);
