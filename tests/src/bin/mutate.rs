@@ -1,11 +1,12 @@
 //! Weakens each ordering of the lock-free code in turn and runs the loom models, which must notice.
 //!
-//! `cargo run --release -p ipc-tests --bin mutate [FILTER]` works on a copy of `ipc-core` under the target directory. It
+//! `cargo run --release -p ipc-tests --bin mutate [FILTER]` works on a copy of `ipc-core` under the target directory, which is built
+//! once: each ordering there asks a variable of the environment whether it is the weak one. It
 //! exits with 1 when a weakening goes unnoticed (or when one listed in [`UNSEEN`] is noticed after all), else with 0. With
 //! `--every N`, for who has less time, only one ordering of N is weakened.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     num::NonZero,
     path::{Path, PathBuf},
@@ -18,7 +19,7 @@ use std::{
 use clap::Parser;
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 49] = [
+const FILES: [(&str, &str); 61] = [
     ("channel/pipe/fencing.rs", PIPE),
     ("channel/broadcast/cell.rs", BROADCAST),
     ("channel/broadcast/ring.rs", BROADCAST),
@@ -71,6 +72,18 @@ const FILES: [(&str, &str); 49] = [
     ("manager/cells/narrow.rs", "manager::cells::model"),
     ("manager/cells/wide.rs", "manager::cells::model"),
     ("manager/list/core.rs", "manager::list::model"),
+    ("slab/heap/alloc.rs", HEAP),
+    ("slab/heap/chunk.rs", HEAP),
+    ("slab/heap/grow.rs", HEAP),
+    ("slab/heap/item.rs", HEAP),
+    ("slab/heap/repair.rs", HEAP),
+    ("slab/heap/view.rs", HEAP),
+    ("manager/dict/change.rs", DICT),
+    ("manager/dict/find.rs", DICT),
+    ("manager/dict/news.rs", DICT),
+    ("manager/dict/repair.rs", DICT),
+    ("manager/dict/resize.rs", DICT),
+    ("manager/dict/table.rs", DICT),
 ];
 const BROADCAST: &str = "channel::broadcast::model";
 const PIPE: &str = "channel::pipe::model";
@@ -78,6 +91,8 @@ const QUEUE: &str = "channel::queue::model";
 const JOINABLE: &str = "channel::joinable::model";
 const ORDERED: &str = "channel::ordered::model";
 const SYNC: &str = "sync::model";
+const HEAP: &str = "slab::heap::model";
+const DICT: &str = "manager::dict::model";
 
 /// What the models do not see, and why the ordering is there all the same: file, part of the line, what is weakened.
 const UNSEEN: [(&str, &str, &str); 7] = [
@@ -211,36 +226,31 @@ fn main() -> ExitCode {
         .collect();
     assert!(!mutations.is_empty(), "no ordering matches {filter:?}");
     println!("{} orderings to weaken", mutations.len());
-    let mut models: Vec<&str> = mutations.iter().map(|m| m.models).collect();
-    models.sort_unstable();
-    models.dedup();
-    let next = Mutex::new(mutations.iter());
+    let lab = Lab::new(&workspace, &target.join("mutate"), &mutations);
+    let groups: BTreeSet<&str> = mutations.iter().map(|m| m.models).collect();
+    let models: BTreeMap<&str, Vec<String>> = groups
+        .into_iter()
+        .map(|group| (group, lab.models(group)))
+        .collect();
+    let next = Mutex::new(mutations.iter().enumerate());
     let failures = Mutex::new(0);
     thread::scope(|s| {
-        for worker in 0..thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(4)
-        {
-            let (next, failures, workspace, target) = (&next, &failures, &workspace, &target);
-            let models = &models;
-            s.spawn(move || {
-                let lab = Lab::new(workspace, &target.join(format!("mutate-{worker}")));
-                let models: HashMap<&str, Vec<String>> = models
-                    .iter()
-                    .map(|&group| (group, lab.models(group)))
-                    .collect();
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            s.spawn(|| {
                 loop {
-                    let Some(mutation) = next.lock().expect("no panic holds it").next() else {
+                    let Some((number, mutation)) = next.lock().expect("no panic holds it").next()
+                    else {
                         break;
                     };
-                    let was_seen = lab.tries(mutation, &models[mutation.models]);
-                    let verdict = match (was_seen, mutation.is_listed()) {
-                        (true, false) => "seen",
-                        (false, true) => "unseen, as listed",
-                        (true, true) => "SEEN, BUT LISTED AS UNSEEN",
-                        (false, false) => "UNSEEN",
+                    let seen_by = lab.sees(number, &models[mutation.models]);
+                    let verdict = match (seen_by, mutation.is_listed()) {
+                        (Some(_), false) => "seen",
+                        (None, true) => "unseen, as listed",
+                        (Some(_), true) => "SEEN, BUT LISTED AS UNSEEN",
+                        (None, false) => "UNSEEN",
                     };
-                    println!("{verdict:18} {}", mutation.name());
+                    let model = seen_by.map_or(String::new(), |model| format!("   by {model}"));
+                    println!("{verdict:18} {}{model}", mutation.name());
                     if verdict.starts_with(char::is_uppercase) {
                         *failures.lock().expect("no panic holds it") += 1;
                     }
@@ -267,11 +277,7 @@ fn mutations_of(file: &'static str, models: &'static str, source: &str) -> Vec<M
     for (line, text) in code_of(source) {
         let code = text.split("//").next().unwrap_or_default();
         for (from, to) in WEAKER {
-            let is_whole_word = code.match_indices(from).any(|(at, _)| {
-                let end = code[at + from.len()..].chars().next();
-                !end.is_some_and(|c| c.is_alphanumeric() || c == '_')
-            });
-            if is_whole_word {
+            if place_of(code, from).is_some() {
                 found.push(Mutation {
                     file,
                     models,
@@ -285,6 +291,57 @@ fn mutations_of(file: &'static str, models: &'static str, source: &str) -> Vec<M
     }
     found
 }
+
+/// Where the whole word stands first in a line.
+fn place_of(code: &str, word: &str) -> Option<usize> {
+    let mut places = code.match_indices(word).map(|(at, _)| at);
+    places.find(|at| {
+        let end = code[at + word.len()..].chars().next();
+        !end.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
+}
+
+/// The source in which each of these orderings, by its number, is weak where [`SWITCH`] says so.
+fn with_switches(source: &str, mutations: &[(usize, &Mutation)]) -> String {
+    let mut switched = String::new();
+    for (line, text) in source.lines().enumerate() {
+        let mut pieces = BTreeMap::new();
+        for (number, mutation) in mutations.iter().filter(|(_, m)| m.line == line) {
+            let place = place_of(text, mutation.from).expect("it was found there");
+            let piece = pieces
+                .entry(place)
+                .or_insert((mutation.from, mutation.from.to_owned()));
+            let (as_it_is, weak) = (&piece.1, mutation.to);
+            let either =
+                format!("if !crate::prim::is_weak({number}) {{ {as_it_is} }} else {{ {weak} }}");
+            let is_statement = mutation.from.ends_with(';');
+            piece.1 = if is_statement {
+                either
+            } else {
+                format!("({either})")
+            };
+        }
+        let mut text = text.to_owned();
+        for (place, (from, either)) in pieces.into_iter().rev() {
+            text.replace_range(place..place + from.len(), &either);
+        }
+        switched.push_str(&text);
+        switched.push('\n');
+    }
+    switched
+}
+
+/// The variable of the environment that names the weak ordering.
+const SWITCH: &str = "IPC_WEAK_ORDERING";
+
+/// What the copy's `prim` has more; `SWITCH` is put in.
+const ASKS: &str = r#"
+pub(crate) fn is_weak(number: usize) -> bool {
+    static WEAK: std::sync::LazyLock<Option<usize>> =
+        std::sync::LazyLock::new(|| std::env::var(SWITCH).ok()?.parse().ok());
+    *WEAK == Some(number)
+}
+"#;
 
 /// The lines of what is neither imported nor there for tests and models only, with their numbers.
 fn code_of(source: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -327,12 +384,13 @@ fn is_for_tests(text: &str) -> bool {
 
 /// A copy of `ipc-core` to break.
 struct Lab {
-    dir: PathBuf,
+    /// The program that holds the models.
+    program: PathBuf,
 }
 
 impl Lab {
-    fn new(workspace: &Path, dir: &Path) -> Self {
-        // The build products stay, so that the next run is quick.
+    fn new(workspace: &Path, dir: &Path, mutations: &[Mutation]) -> Self {
+        // The build products of what it depends on stay.
         let copied = dir.join("ipc-core");
         let _ = fs::remove_dir_all(&copied);
         copy(&workspace.join("ipc-core"), &copied);
@@ -342,22 +400,36 @@ impl Lab {
         let manifest =
             read(&workspace.join("Cargo.toml")).replace(members, "members = [\"ipc-core\"]");
         fs::write(dir.join("Cargo.toml"), manifest).expect("write the manifest");
+        let source = copied.join("src");
+        let files: BTreeSet<&str> = mutations.iter().map(|m| m.file).collect();
+        for file in files {
+            let of_file = mutations.iter().enumerate().filter(|(_, m)| m.file == file);
+            let path = source.join(file);
+            let switched = with_switches(&read(&path), &of_file.collect::<Vec<_>>());
+            fs::write(&path, switched).expect("write the mutations");
+        }
+        let prim = source.join("prim.rs");
+        fs::write(
+            &prim,
+            read(&prim) + &ASKS.replace("SWITCH", &format!("{SWITCH:?}")),
+        )
+        .expect("write the switch");
         Self {
-            dir: dir.to_owned(),
+            program: Self::build(dir),
         }
     }
 
     /// The models whose names start so, none of which may fail: those first that take the least time.
     fn models(&self, group: &str) -> Vec<String> {
-        let program = self.build();
-        let list = Command::new(&program).args(["--list", group]).output();
+        let list = Command::new(&self.program).args(["--list", group]).output();
         let list = list.expect("the models run").stdout;
         let names = String::from_utf8_lossy(&list);
         let names = names.lines().filter_map(|l| l.strip_suffix(": test"));
         let mut models: Vec<(Duration, String)> = names
             .map(|model| {
                 let begin = Instant::now();
-                assert!(passes(&program, model), "{model} fails without a mutation");
+                let is_passed = self.passes(model, None);
+                assert!(is_passed, "{model} fails without a mutation");
                 (begin.elapsed(), model.to_owned())
             })
             .collect();
@@ -366,34 +438,16 @@ impl Lab {
         models.into_iter().map(|(_, model)| model).collect()
     }
 
-    /// Whether one of the models notices the mutation.
-    fn tries(&self, mutation: &Mutation, models: &[String]) -> bool {
-        let path = self.dir.join("ipc-core/src").join(mutation.file);
-        let original = read(&path);
-        let lines: Vec<String> = original
-            .lines()
-            .enumerate()
-            .map(|(i, l)| {
-                if i == mutation.line {
-                    l.replacen(mutation.from, mutation.to, 1)
-                } else {
-                    l.to_owned()
-                }
-            })
-            .collect();
-        fs::write(&path, lines.join("\n") + "\n").expect("write the mutation");
-        let program = self.build();
-        let was_seen = models.iter().any(|model| !passes(&program, model));
-        fs::write(&path, original).expect("restore the file");
-        was_seen
+    /// The model that notices the mutation of this number, if one does.
+    fn sees<'m>(&self, number: usize, models: &'m [String]) -> Option<&'m str> {
+        let mut models = models.iter().map(String::as_str);
+        models.find(|model| !self.passes(model, Some(number)))
     }
 
-    /// The program that holds the models.
-    fn build(&self) -> PathBuf {
+    fn build(dir: &Path) -> PathBuf {
         let built = Command::new(env!("CARGO"))
-            .current_dir(&self.dir)
-            .env("CARGO_TARGET_DIR", self.dir.join("target"))
-            .env("CARGO_INCREMENTAL", "1") // each build differs from the last in one line
+            .current_dir(dir)
+            .env("CARGO_TARGET_DIR", dir.join("target"))
             .env("RUSTFLAGS", "--cfg loom")
             .args(["test", "--release", "--offline", "-p", "ipc-core", "--lib"])
             .arg("--no-run")
@@ -404,13 +458,17 @@ impl Lab {
         let program = said
             .split_once("Executable unittests src/lib.rs (")
             .and_then(|(_, rest)| rest.split_once(')'));
-        self.dir.join(program.expect("cargo names the program").0)
+        dir.join(program.expect("cargo names the program").0)
     }
-}
 
-fn passes(program: &Path, model: &str) -> bool {
-    let ended = Command::new(program).args(["--exact", model]).output();
-    ended.expect("a model runs").status.success()
+    fn passes(&self, model: &str, weak: Option<usize>) -> bool {
+        let mut command = Command::new(&self.program);
+        if let Some(number) = weak {
+            command.env(SWITCH, number.to_string());
+        }
+        let ended = command.args(["--exact", model]).output();
+        ended.expect("a model runs").status.success()
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -431,7 +489,7 @@ mod tests {
     use super::*;
 
     /// Orderings that no model has, and why.
-    const UNMODELLED: [(&str, &str); 8] = [
+    const UNMODELLED: [(&str, &str); 6] = [
         (
             "os/",
             "of this process's threads, with the kernel's own objects",
@@ -453,14 +511,6 @@ mod tests {
             "channel/joinable/inner.rs",
             "a model's wait repeats it: `asleep`",
         ),
-        (
-            "manager/dict/",
-            "has models, of which it is not known what they see",
-        ),
-        (
-            "slab/heap/",
-            "has models, of which it is not known what they see",
-        ),
     ];
 
     #[test]
@@ -477,6 +527,20 @@ mod tests {
                 "#[cfg(not(loom))]",
                 "const C: u8 = 1;"
             ]
+        );
+    }
+
+    #[test]
+    fn an_ordering_is_weak_where_it_is_told_to_be() {
+        let source = "a.load(Acquire); // Acquire\nb.swap(1, AcqRel);\nprim::full_fence(); // O1\n";
+        let found = mutations_of("", "", source);
+        let switched = with_switches(source, &found.iter().enumerate().collect::<Vec<_>>());
+        assert_eq!(
+            switched,
+            "a.load((if !crate::prim::is_weak(0) { Acquire } else { core::sync::atomic::Ordering::Relaxed })); // Acquire\n\
+             b.swap(1, (if !crate::prim::is_weak(2) { (if !crate::prim::is_weak(1) { AcqRel } else { core::sync::atomic::Ordering::Acquire }) } \
+             else { core::sync::atomic::Ordering::Release }));\n\
+             if !crate::prim::is_weak(3) { prim::full_fence(); } else {  } // O1\n"
         );
     }
 
