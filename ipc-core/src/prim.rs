@@ -33,7 +33,7 @@ pub(crate) fn full_fence_after_rmw() {
     #[cfg(all(not(target_arch = "x86_64"), not(loom)))]
     core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
     #[cfg(loom)]
-    loom::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    model::full_fence();
 }
 
 /// A full fence, for paths where no read-modify-write precedes.
@@ -41,7 +41,7 @@ pub(crate) fn full_fence() {
     #[cfg(not(loom))]
     core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
     #[cfg(loom)]
-    loom::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    model::full_fence();
 }
 
 /// Keeps later loads behind earlier ones.
@@ -111,3 +111,32 @@ unsafe impl Sync for Witnesses {}
 #[expect(unsafe_code, reason = "as for Sync")]
 // SAFETY: as for Sync.
 unsafe impl Send for Witnesses {}
+
+/// What models make of fences.
+#[cfg(loom)]
+pub(crate) mod model {
+    use core::{cell::Cell, sync::atomic::Ordering};
+
+    use loom::sync::atomic::{AtomicU32, fence};
+
+    loom::lazy_static! {
+        static ref ORDER: AtomicU32 = AtomicU32::new(0);
+    }
+    std::thread_local! {
+        static ARE_STEPS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Has loom also try what happens between an access and the full fence behind it, in all models of this thread from now on. By
+    /// itself it takes both for one step; and as a full fence synchronises with all later ones, it then hides what the access lacks.
+    pub(crate) fn fences_are_steps() {
+        ARE_STEPS.set(true);
+    }
+
+    pub(super) fn full_fence() {
+        if ARE_STEPS.get() {
+            // Of two accesses to one place loom tries both orders.
+            ORDER.fetch_add(1, Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
+    }
+}

@@ -63,8 +63,9 @@ impl Heap {
             .ok()?; // O4
         prim::full_fence_after_rmw(); // O1, O2
         if self.control[chunk][CTL].load(Relaxed) != ctl.0 {
-            // By I4 its chunk may have become something else before we had it. If so, nobody else wrote here since.
-            let _ = word.compare_exchange(head.0, found.0, Release, Relaxed); // O1
+            // By I4 its chunk may have become something else before we had it. If so, nobody else wrote here since. Relaxed: to the next
+            // owner it hands on what the last one released (O1), as any exchange does.
+            let _ = word.compare_exchange(head.0, found.0, Relaxed, Relaxed);
             return None;
         }
         self.witnesses.write(index as usize);

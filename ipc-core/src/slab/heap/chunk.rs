@@ -68,11 +68,9 @@ impl Heap {
         else {
             return false;
         };
-        let mine = seen.formatting(class, me);
-        let exchange = control[CTL].compare_exchange(seen.0, mine.0, AcqRel, Relaxed); // O3, O4
-        if exchange.is_err() {
+        let Some(mine) = self.begin_format(me, chunk, seen, class) else {
             return false;
-        }
+        };
         self.spare.0.fetch_sub(1, Relaxed);
         let first = Head::first(mine.generation());
         for head in self.heads(chunk, size) {
@@ -81,6 +79,28 @@ impl Heap {
         self.set_all_bits(chunk, size);
         control[CTL].store(mine.used().0, Release); // O3
         true
+    }
+
+    /// The chunk's word if it is the caller's to divide, from now on.
+    pub(super) fn begin_format(
+        &self,
+        me: Owner,
+        chunk: usize,
+        seen: ChunkCtl,
+        class: Class,
+    ) -> Option<ChunkCtl> {
+        let mine = seen.formatting(class, me);
+        self.control[chunk][CTL]
+            .compare_exchange(seen.0, mine.0, AcqRel, Relaxed) // O3, O4, O7
+            .ok()?;
+        self.witness_chunk(chunk);
+        Some(mine)
+    }
+
+    /// Has a model see that all blocks that were in the chunk are the caller's.
+    pub(super) fn witness_chunk(&self, chunk: usize) {
+        let grains = self.geometry.chunk_bytes / GRAIN;
+        (chunk * grains..(chunk + 1) * grains).for_each(|grain| self.witnesses.write(grain));
     }
 
     fn set_all_bits(&self, chunk: usize, size: usize) {
@@ -223,14 +243,16 @@ impl Heap {
         Ok(has_all)
     }
 
-    /// Undoes what [`Self::retire`] did to blocks.
+    /// Undoes what [`Self::retire`] did to blocks. A sweeper that is late may do so to a later participant's, in the same slot: who then
+    /// takes one of these asks the chunk again, whose turn is another one, and undoes it (I4).
     pub(super) fn take_back(&self, owner: Owner, chunk: usize, size: usize) {
         for head in self.heads(chunk, size) {
-            let found = Head(head.load(Acquire)); // O4
+            let found = Head(head.load(Relaxed));
             if found.is(State::Retired) && found.is_owned_by(owner) {
-                // Fails when another sweeper was first.
+                // Fails when another sweeper was first. Relaxed: to the next owner it hands on what the last one released (O1), as any
+                // exchange does.
                 let free = found.not_retired();
-                let _ = head.compare_exchange(found.0, free.0, Release, Relaxed); // O1
+                let _ = head.compare_exchange(found.0, free.0, Relaxed, Relaxed);
             }
         }
     }

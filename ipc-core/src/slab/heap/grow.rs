@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::Damage,
     object::participant::Owner,
-    prim::{AcqRel, Relaxed, Release},
+    prim::{AcqRel, Acquire, Relaxed, Release},
 };
 
 /// Bytes by which it grows, or shrinks, at a time: some hundred microseconds in the kernel.
@@ -18,7 +18,7 @@ const STEP: usize = 1 << 20;
 const KEPT: u64 = 16;
 
 /// Held by who lets the heap grow or shrink.
-struct Growing<'a> {
+pub(super) struct Growing<'a> {
     heap: &'a Heap,
     held: Growth,
 }
@@ -27,18 +27,18 @@ impl Drop for Growing<'_> {
     fn drop(&mut self) {
         let word = &self.heap.growth.0;
         let free = self.held.free();
-        let _ = word.compare_exchange(self.held.0, free.0, AcqRel, Relaxed); // O4
+        let _ = word.compare_exchange(self.held.0, free.0, Release, Relaxed); // O7
         self.heap.waits.0.wake(u32::MAX);
     }
 }
 
 impl Heap {
-    fn begin_growing(&self, me: Owner) -> Option<Growing<'_>> {
+    pub(super) fn begin_growing(&self, me: Owner) -> Option<Growing<'_>> {
         let seen = Growth(self.growth.0.load(Relaxed));
         let held = seen.held(me);
         let exchange = || {
             let word = &self.growth.0;
-            word.compare_exchange(seen.0, held.0, AcqRel, Relaxed) // O4
+            word.compare_exchange(seen.0, held.0, AcqRel, Relaxed) // O4, O7
         };
         let is_ours = !seen.is_held() && exchange().is_ok();
         is_ours.then_some(Growing { heap: self, held })
@@ -63,7 +63,7 @@ impl Heap {
         for chunk in first..first + count {
             let ctl = &self.control[chunk][CTL];
             let hole = ChunkCtl(ctl.load(Relaxed)); // by I5 nobody else changes it
-            ctl.store(hole.freed().0, Release); // O3
+            ctl.store(hole.freed().0, Release); // O7
         }
         self.spare.0.fetch_add(count as u64, Relaxed);
         self.hints.free_cursor.store(first, Locally);
@@ -137,8 +137,8 @@ impl Heap {
             let seen = ChunkCtl(ctl.load(Relaxed));
             let is_ours = seen.state() == Some(ChunkState::Free)
                 && ctl
-                    .compare_exchange(seen.0, seen.hole().0, AcqRel, Relaxed)
-                    .is_ok(); // O3
+                    .compare_exchange(seen.0, seen.hole().0, Acquire, Relaxed)
+                    .is_ok(); // O3; to who lets it grow next, `growth` hands it on (O7)
             if is_ours {
                 made += 1;
                 self.spare.0.fetch_sub(1, Relaxed);
@@ -154,6 +154,7 @@ impl Heap {
     fn punch(&self, chunk: usize) {
         let bytes = self.geometry.chunk_bytes;
         let at = self.chunks_at + chunk * bytes;
+        self.witness_chunk(chunk);
         let _ = self.region.give_back(at, bytes);
         self.hints.hole_cursor.store(chunk, Locally);
     }

@@ -9,7 +9,7 @@ use crate::{
     error::Damage,
     object::participant::Owner,
     os::copy,
-    prim::{Acquire, AtomicU64, Relaxed, Release},
+    prim::{AtomicU64, Relaxed, Release},
 };
 
 /// Bytes of an item's block that are not its words: of one that is all of it, and of one of several.
@@ -255,7 +255,7 @@ impl Heap {
                 continue;
             };
             let is_used = |head: &&AtomicU64| {
-                !Head(head.load(Acquire)).is_free_in(ctl.generation()) // O4
+                !Head(head.load(Relaxed)).is_free_in(ctl.generation()) // a count, of no moment
             };
             used += size * self.heads(chunk, size).filter(is_used).count();
         }

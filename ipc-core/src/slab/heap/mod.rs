@@ -50,6 +50,10 @@
 //! * O6. Who notes a block sets its bit, fences and looks at the summary; who finds no bits left clears the summary, fences and looks at the
 //!   bits. One of the two sees the other, so that a bit is not overlooked.
 //!
+//! * O7. `growth` exchange(Release) as somebody lets go of it, or a sweeper does → exchange(Acquire) by who lets the heap grow next: memory
+//!   is allocated again after it was given back. A `ctl` store(Release) to FREE → exchange(Acquire) to FORMATTING: it is used after it was
+//!   allocated.
+//!
 //! # If a process dies
 //!
 //! | while it | left behind | the sweep |

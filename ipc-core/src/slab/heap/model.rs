@@ -10,16 +10,21 @@ use loom::thread;
 use super::{on_heap::Fixture, *};
 use crate::{
     object::participant::Owner,
-    prim::{Acquire, Release},
+    prim::{self, Acquire, Release},
 };
 
 /// A heap of so many chunks with one block of 496 bytes, two of 240 or four of 112 each.
 fn world(chunks: usize) -> (Arc<Fixture>, Arc<AtomicU64>) {
+    world_of(chunks, chunks)
+}
+
+/// The same, of which only the first chunks are allocated.
+fn world_of(chunks: usize, initial: usize) -> (Arc<Fixture>, Arc<AtomicU64>) {
     let dead = Arc::new(AtomicU64::new(0));
     let geometry = Geometry {
         chunk_bytes: 512,
         chunks,
-        initial: chunks,
+        initial,
     };
     let fixture = Fixture::new(geometry, 2, Arc::clone(&dead));
     (Arc::new(fixture), dead)
@@ -74,6 +79,7 @@ fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = 50_000;
+    prim::model::fences_are_steps();
     builder.check(model);
 }
 
@@ -187,4 +193,111 @@ fn what_the_dead_had_referred_to_stays_and_is_used_again_after_it_was_taken_out(
         w.heap.discard(owner(1), item).unwrap();
         t.join().unwrap();
     });
+}
+
+#[test]
+fn memory_is_used_again_after_it_was_given_back() {
+    explore(2, || {
+        let (w, _) = world_of(2, 0);
+        let item = w.store(0, 400, 1).unwrap();
+        let other = Arc::clone(&w);
+        let t = thread::spawn(move || {
+            let item = other.store_patiently(1, 90, 2);
+            other.heap.discard(owner(1), item).unwrap();
+        });
+        w.heap.discard(owner(0), item).unwrap();
+        w.heap.give_all_back(owner(0)).unwrap();
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn a_chunk_that_the_dead_was_dividing_is_divided_anew_after_it() {
+    explore(2, || {
+        let (w, dead) = world(1);
+        let (victim, other) = (Arc::clone(&w), Arc::clone(&w));
+        let v = thread::spawn(move || {
+            let seen = victim.heap.ctl(0).unwrap();
+            if seen.state() == Some(words::ChunkState::Free) {
+                let _ = victim.heap.begin_format(owner(0), 0, seen, 1);
+            }
+            dead.store(1, Release);
+        });
+        let t = thread::spawn(move || {
+            let item = other.store_patiently(1, 400, 2);
+            other.heap.discard(owner(1), item).unwrap();
+        });
+        while w.everybody.sweep(&*w).unwrap() == 0 {
+            thread::yield_now();
+        }
+        v.join().unwrap();
+        t.join().unwrap();
+    });
+}
+
+/// Two sweep, and the dead left nothing; then somebody new in the slot does `what`, which the slower sweeper must leave alone.
+fn a_slow_sweeper_meets(
+    (w, dead): (Arc<Fixture>, Arc<AtomicU64>),
+    what: impl FnOnce(&Fixture, thread::JoinHandle<()>),
+) {
+    dead.store(1, Release);
+    let (slow, oracle) = (Arc::clone(&w), Arc::clone(&dead));
+    let t = thread::spawn(move || {
+        slow.everybody.sweep(&*slow).unwrap();
+    });
+    w.everybody.sweep(&*w).unwrap();
+    oracle.store(0, Release);
+    if w.everybody.occupy_for_model(0, 1).is_some() {
+        what(&w, t);
+    } else {
+        t.join().unwrap();
+    }
+}
+
+#[test]
+fn who_lets_it_grow_later_is_not_taken_for_the_dead() {
+    explore(2, || {
+        a_slow_sweeper_meets(world(1), |w, slow| {
+            let growing = w.heap.begin_growing(owner(0)).unwrap();
+            slow.join().unwrap();
+            assert!(words::Growth(w.heap.growth.0.load(Relaxed)).is_held());
+            drop(growing);
+        });
+    });
+}
+
+#[test]
+fn what_a_later_participant_takes_out_is_not_taken_for_the_dead_ones() {
+    explore(2, || {
+        let (w, dead) = world(1);
+        let item = w.store(1, 400, 1).unwrap();
+        w.refer(&item);
+        a_slow_sweeper_meets((w, dead), |w, slow| {
+            let claimed = w.heap.claim(owner(0), item.name()).unwrap();
+            slow.join().unwrap();
+            let view = w.heap.view(item.name()).unwrap();
+            assert!(view.head_is(words::State::Claimed));
+            w.heap.discard(owner(0), claimed).unwrap();
+        });
+    });
+}
+
+#[test]
+fn what_a_later_participant_divides_or_takes_apart_is_not_taken_for_the_dead_ones() {
+    for is_divided in [false, true] {
+        explore(2, move || {
+            let (w, dead) = world(1);
+            let first = is_divided.then(|| w.store(1, 400, 1).unwrap());
+            if let Some(first) = first {
+                w.heap.discard(owner(1), first).unwrap();
+            }
+            a_slow_sweeper_meets((w, dead), |w, slow| {
+                let item = w.store(0, 90, 3).unwrap();
+                slow.join().unwrap();
+                let chunk = w.heap.ctl(0).unwrap();
+                assert_eq!(chunk.state(), Some(words::ChunkState::Used));
+                w.heap.discard(owner(0), item).unwrap();
+            });
+        });
+    }
 }

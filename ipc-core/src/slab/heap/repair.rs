@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::Damage,
     object::participant::Dead,
-    prim::{AcqRel, Acquire, Relaxed, Release},
+    prim::{Acquire, Relaxed, Release},
 };
 
 impl Heap {
@@ -25,7 +25,7 @@ impl Heap {
             let _ = self
                 .growth
                 .0
-                .compare_exchange(growth.0, free.0, AcqRel, Relaxed); // O4
+                .compare_exchange(growth.0, free.0, Release, Relaxed); // O7
         }
         let mut spare = 0;
         for chunk in 0..self.geometry.chunks {
@@ -83,7 +83,7 @@ impl Heap {
         if is_still {
             // Fails when another sweeper was first.
             let ctl = &self.control[chunk][CTL];
-            let _ = ctl.compare_exchange(seen.0, next.0, AcqRel, Relaxed); // O3, O4
+            let _ = ctl.compare_exchange(seen.0, next.0, Release, Relaxed); // O3
         }
         is_still
     }

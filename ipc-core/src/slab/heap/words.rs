@@ -137,17 +137,23 @@ pub(super) enum ChunkState {
     Retiring,
 }
 
-/// A chunk's word: `generation:38 | class:8 | owner:14 | state:4`, all zero at first.
+/// A chunk's word: `generation:24 | turn:14 | class:8 | owner:14 | state:4`, all zero at first. A generation begins with each division into
+/// blocks, a turn each time that somebody tries to take all of them: so who was late, and knew the chunk in another's hand, does not take
+/// it for the same again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ChunkCtl(pub(super) u64);
 
 const CLASS_SHIFT: u32 = STATE_BITS + OWNER_BITS;
-const CHUNK_GENERATION_SHIFT: u32 = CLASS_SHIFT + 8;
+const TURN_SHIFT: u32 = CLASS_SHIFT + 8;
+const TURN_BITS: u32 = 14;
+const TURN: u64 = (1 << TURN_BITS) - 1;
+const CHUNK_GENERATION_SHIFT: u32 = TURN_SHIFT + TURN_BITS;
 
 impl ChunkCtl {
-    fn new(generation: u64, class: Class, owner: u64, state: u64) -> Self {
+    fn new(generation: u64, turn: u64, class: Class, owner: u64, state: u64) -> Self {
         Self(
             generation << CHUNK_GENERATION_SHIFT
+                | (turn & TURN) << TURN_SHIFT
                 | u64::from(class) << CLASS_SHIFT
                 | owner << STATE_BITS
                 | state,
@@ -184,25 +190,30 @@ impl ChunkCtl {
         self.0 >> CHUNK_GENERATION_SHIFT
     }
 
+    fn turn(self) -> u64 {
+        self.0 >> TURN_SHIFT & TURN
+    }
+
     pub(super) fn hole(self) -> Self {
-        Self::new(self.generation(), 0, 0, 0)
+        Self::new(self.generation(), 0, 0, 0, 0)
     }
 
     /// Free for a generation that it had not yet.
     pub(super) fn freed(self) -> Self {
-        Self::new(self.generation().wrapping_add(1), 0, 0, 1)
+        Self::new(self.generation().wrapping_add(1), 0, 0, 0, 1)
     }
 
     pub(super) fn formatting(self, class: Class, me: Owner) -> Self {
-        Self::new(self.generation(), class, me.bits(), 2)
+        Self::new(self.generation(), 0, class, me.bits(), 2)
     }
 
     pub(super) fn used(self) -> Self {
-        Self::new(self.generation(), self.class(), 0, 3)
+        Self::new(self.generation(), self.turn(), self.class(), 0, 3)
     }
 
     pub(super) fn retiring(self, me: Owner) -> Self {
-        Self::new(self.generation(), self.class(), me.bits(), 4)
+        let turn = self.turn().wrapping_add(1);
+        Self::new(self.generation(), turn, self.class(), me.bits(), 4)
     }
 }
 
