@@ -14,9 +14,6 @@ fn strategy(load: Load) -> WaitStrategy {
     }
 }
 
-/// Bytes that a frame of a pipe adds, at the most.
-const FRAME: usize = 16;
-
 /// A pipe's name, which goes with this.
 struct Named(String);
 
@@ -30,7 +27,7 @@ impl Drop for Named {
 fn pipe<M: Message>(load: Load) -> Named {
     let name = fresh_name();
     let options = Pipe::<M>::options().one_way();
-    let options = options.capacity(load.capacity * (load.bytes + FRAME));
+    let options = options.capacity(load.capacity * load.bytes);
     drop(
         options
             .namespace(&namespace())
