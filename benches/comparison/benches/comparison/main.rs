@@ -126,7 +126,7 @@ fn round_trips(suite: &mut Suite) {
         bytes: 64,
         step: 1,
         batch: 1,
-        capacity: 1024,
+        capacity: 16,
         sleeps,
     };
     let way = |load: Load| move |link: fn(Load) -> Link| round_trip(link(load), link(load));

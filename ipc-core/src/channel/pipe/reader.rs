@@ -49,10 +49,16 @@ pub(super) struct Run<'a> {
     pub(super) count: usize,
 }
 
-/// A frame whose head is no length of what may lie behind it, so it has padding, or lies.
+/// As [`frame_in_place`], out of the way of who seldom finds one.
 #[cold]
 #[inline(never)]
 fn padded_frame(from: u64, head: u64, most: u64) -> Result<Frame, Damage> {
+    frame_in_place(from, head, most)
+}
+
+/// A frame whose head is no length of what may lie behind it, so it has padding, or lies.
+#[inline(always)]
+fn frame_in_place(from: u64, head: u64, most: u64) -> Result<Frame, Damage> {
     let long = Damage("a message is longer than what was sent");
     let (padding, length) = padded(head).ok_or(long)?;
     if padding + length > most {
@@ -165,6 +171,21 @@ impl Reader {
     /// As [`Self::next_bare`], where each frame says how long its message is.
     #[inline(always)]
     pub(super) fn next_framed(&mut self, from: u64) -> Result<Frame, RecvRefusal> {
+        self.next_of(from, padded_frame)
+    }
+
+    /// The oldest frame, as [`Self::next_framed`] finds it, for who expects a message that was written in place.
+    #[inline(always)]
+    pub(super) fn next_in_place(&mut self) -> Result<Frame, RecvRefusal> {
+        self.next_of(self.head, frame_in_place)
+    }
+
+    #[inline(always)]
+    fn next_of(
+        &mut self,
+        from: u64,
+        padded_frame: fn(u64, u64, u64) -> Result<Frame, Damage>,
+    ) -> Result<Frame, RecvRefusal> {
         if self.tail == from {
             self.find_message(from)?;
         }
@@ -199,6 +220,16 @@ impl Reader {
             Err(RecvRefusal::EndOfFile)
         } else {
             Ok(())
+        }
+    }
+
+    /// Has the processor fetch the head of the frame that comes next together with the message, where that was written in place: by itself
+    /// it would fetch one after the other.
+    #[inline(always)]
+    pub(super) fn fetch_in_place(&self) {
+        let begin = self.lane.geometry.usual_begin(self.head);
+        for word in [self.head, begin].map(|at| self.near.words.get(self.index(at))) {
+            word.into_iter().for_each(copy::fetch_ahead);
         }
     }
 
@@ -238,6 +269,7 @@ impl Reader {
     }
 
     /// The words of the message in the frame at [`Self::head`], if it lies in one piece and none of it was read.
+    #[inline(always)]
     pub(super) fn in_one_piece(&self, frame: &Frame) -> Option<&[AtomicU64]> {
         let at = self.index(frame.message);
         self.lane.witnesses.read(at);
