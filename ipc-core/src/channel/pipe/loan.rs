@@ -62,7 +62,9 @@ struct Found {
 impl Found {
     #[inline]
     fn len(&self) -> usize {
-        self.copy.as_ref().map_or(self.frame.length, |copy| copy.len())
+        self.copy
+            .as_ref()
+            .map_or(self.frame.length, |copy| copy.len())
     }
 }
 
@@ -96,7 +98,7 @@ impl Drop for Oldest<'_> {
     fn drop(&mut self) {
         // A forked child's copy is its parent's.
         if self.receiver.end.is_ready() {
-            self.receiver.reader.give_back(self.found.frame.end);
+            self.receiver.reader.give_back_in_place(&self.found.frame);
         }
     }
 }

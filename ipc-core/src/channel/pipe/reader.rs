@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     geometry::{Slots, UNIT, bare_frame, framed, padded},
     lane::{Lane, Near},
+    leaving::{LONG, Leaving},
     role::State,
 };
 use crate::{
@@ -91,6 +92,7 @@ pub(super) struct Reader {
     must_fence: bool,
     /// Frames given back in a row for which this fenced in vain.
     idle: u32,
+    leaving: Leaving,
 }
 
 impl Reader {
@@ -111,6 +113,7 @@ impl Reader {
             slots: Slots::new(lane.geometry),
             must_fence,
             idle: 0,
+            leaving: Leaving::new(lane.geometry.capacity),
         };
         reader.look()?;
         // What was read of an earlier frame lies before `head`, and a frame is no longer than the ring.
@@ -313,6 +316,16 @@ impl Reader {
         let (first, second) = whole.split_at_mut(length);
         copy::out_to_bytes(before_end, first);
         copy::out_to_bytes(words, second); // no longer than the ring, as no message is
+    }
+
+    /// Gives back a frame whose message was read in place.
+    #[inline]
+    pub(super) fn give_back_in_place(&mut self, frame: &Frame) {
+        if frame.length >= LONG && self.leaving.is_to_leave(frame.length) {
+            let words = self.in_one_piece(frame).unwrap_or_default();
+            copy::evict(&words[..words.len().min(frame.length / UNIT)]);
+        }
+        self.give_back(frame.end);
     }
 
     /// Gives back everything before `end`, where a frame ends, and wakes who waits for room.
