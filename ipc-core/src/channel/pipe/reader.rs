@@ -321,7 +321,7 @@ impl Reader {
     /// Gives back a frame whose message was read in place.
     #[inline]
     pub(super) fn give_back_in_place(&mut self, frame: &Frame) {
-        if frame.length >= LONG && self.leaving.is_to_leave(frame.length) {
+        if LONG.contains(&frame.length) && self.leaving.is_to_leave(frame.length) {
             let words = self.in_one_piece(frame).unwrap_or_default();
             copy::evict(&words[..words.len().min(frame.length / UNIT)]);
         }
