@@ -4,9 +4,9 @@
 //! `cargo bench -p ipc-benches -- round_trip` measures one group; `cargo run -p ipc-benches --bin ratios` prints
 //! the last run's table again.
 //!
-//! Four questions are not criterion's: `cargo run --release -p ipc-benches --bin blocked` (what a blocked waiter costs),
-//! `--bin scaling` (throughput over the number of producers and consumers), `--bin shares` (how a contended lock is shared) and
-//! `--bin herd` (waking a thousand waiters at once).
+//! Five questions are not criterion's: `cargo run --release -p ipc-benches --bin blocked` (what a blocked waiter costs),
+//! `--bin scaling` (throughput over the number of producers and consumers), `--bin shares` (how a contended lock is shared),
+//! `--bin herd` (waking a thousand waiters at once) and `--bin growth` (what a dictionary's growth costs those who use it).
 //!
 //! Reading order: [`crew`] (who runs, and what the clock sees), [`harness`] (the shapes of traffic), [`ring`] (the
 //! floors), [`array_queue`] (the peer that everybody is held against), [`queue`] and [`sync`] (how a figure gets at our own objects), [`pthread`] (the peers of our locks), [`report`] (the table, and why its ratios are paired). `benches/suite/` holds the figures themselves.

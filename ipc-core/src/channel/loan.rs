@@ -78,6 +78,7 @@ pub struct Loan<'a, C: WriteInPlace> {
 
 #[expect(private_bounds, reason = "as above")]
 impl<'a, C: WriteInPlace> Loan<'a, C> {
+    #[inline]
     pub(in crate::channel) fn new(hold: C::Writing<'a>, len: usize) -> Self {
         Self { hold, len, at: 0 }
     }
@@ -86,11 +87,13 @@ impl<'a, C: WriteInPlace> Loan<'a, C> {
         &self.hold
     }
 
+    #[inline]
     pub(in crate::channel) fn into_hold(self) -> C::Writing<'a> {
         self.hold
     }
 
     /// Bytes of the message.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
@@ -126,6 +129,7 @@ impl<'a, C: WriteInPlace> Loan<'a, C> {
 
     /// The address of the first byte, for code that writes to the memory by itself. Whoever does so is bound as by
     /// [`as_mut_slice`](Self::as_mut_slice).
+    #[inline]
     #[must_use]
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.hold.words().as_ptr().cast_mut().cast()
@@ -137,6 +141,7 @@ impl<'a, C: WriteInPlace> Loan<'a, C> {
     ///
     /// No process that can map the object writes to these bytes as long as the slice lives. This library's code never does, in any process;
     /// but a broken or hostile one can.
+    #[inline]
     #[must_use]
     pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
         let (start, len) = (self.as_mut_ptr(), self.len);
@@ -194,11 +199,13 @@ pub struct MessageRef<'a, C: ReadInPlace> {
 
 #[expect(private_bounds, reason = "as above")]
 impl<'a, C: ReadInPlace> MessageRef<'a, C> {
+    #[inline]
     pub(in crate::channel) fn new(hold: C::Reading<'a>, len: usize) -> Self {
         Self { hold, len, at: 0 }
     }
 
     /// Bytes of the message.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
@@ -211,6 +218,7 @@ impl<'a, C: ReadInPlace> MessageRef<'a, C> {
     }
 
     /// Whether the bytes are those in the channel; else they are a private copy.
+    #[inline]
     #[must_use]
     pub fn is_in_place(&self) -> bool {
         matches!(self.hold.bytes(), Lent::InPlace(_))
@@ -252,6 +260,7 @@ impl<'a, C: ReadInPlace> MessageRef<'a, C> {
 
     /// The address of the first byte, for code that reads the memory by itself. Whoever does so is bound as by
     /// [`as_slice`](Self::as_slice).
+    #[inline]
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         match self.hold.bytes() {
@@ -266,6 +275,7 @@ impl<'a, C: ReadInPlace> MessageRef<'a, C> {
     ///
     /// No process that can map the object writes to these bytes as long as the slice lives. This library's code never does, in any process;
     /// but a broken or hostile one can.
+    #[inline]
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[u8] {
         // SAFETY: so many bytes lie there, by the contract of `bytes`, always initialised and for as long as the reference lives; the
@@ -279,6 +289,7 @@ impl<'a, C: ReadInPlace> MessageRef<'a, C> {
     ///
     /// [`Error::Corrupt`](crate::Error::Corrupt): a peer did what no correct process does; what was read is not to be relied on.
     /// [`Error::OfParent`](crate::Error::OfParent) in a forked child.
+    #[inline]
     pub fn done(self) -> Result<()> {
         self.hold.done()
     }

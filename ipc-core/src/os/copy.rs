@@ -184,6 +184,18 @@ pub(crate) fn fetch_to_write(word: &AtomicU64) {
     let _ = word;
 }
 
+/// Has the processor write the cache lines of `words` to memory and forget them, so that who writes there next need not take them from
+/// this one. Says nothing about order. Does nothing where the processor cannot do so line by line at once.
+pub(crate) fn evict(words: &[AtomicU64]) {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    if x86_64::can_evict() {
+        // A line that is half of others' words is forgotten, too; nothing is lost by that.
+        words.chunks(8).for_each(|line| x86_64::evict(&line[0]));
+    }
+    #[cfg(any(not(target_arch = "x86_64"), loom))]
+    let _ = words;
+}
+
 /// The text in `words`, up to its first zero byte.
 pub(crate) fn text_out(words: &[AtomicU64]) -> String {
     let mut bytes = Vec::new();
@@ -198,6 +210,8 @@ use x86_64::{lines_in, lines_out, pairs_out, streams_in};
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 mod x86_64 {
     use core::arch::asm;
+    use core::arch::x86_64::{__cpuid, __cpuid_count};
+    use std::sync::OnceLock;
 
     use super::{AtomicU64, MaybeUninit};
 
@@ -205,6 +219,25 @@ mod x86_64 {
     const SHORT: usize = 128;
     /// Bytes that the loop copies at a time.
     const LINE: usize = 64;
+
+    /// Whether the processor has `clflushopt`: leaf 7, bit 23 of `ebx`.
+    pub(super) fn can_evict() -> bool {
+        static CAN: OnceLock<bool> = OnceLock::new();
+        *CAN.get_or_init(|| __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx >> 23 & 1 != 0)
+    }
+
+    /// Evicts the line of `word`, where that [can be done](can_evict).
+    #[inline]
+    pub(super) fn evict(word: &AtomicU64) {
+        // SAFETY: what the line holds is in memory then, and nothing else changes; the caller has seen that the processor knows it.
+        unsafe {
+            asm!(
+                "clflushopt [{}]",
+                in(reg) core::ptr::from_ref(word),
+                options(nostack, preserves_flags)
+            );
+        }
+    }
 
     /// A loop over lines with this instruction to store half a line.
     macro_rules! copy_lines {

@@ -1,9 +1,10 @@
-//! Our queue and pipe against other systems, in one run that ends with a table of paired ratios; see docs/performance.md.
+//! Our queue, pipe and dictionary against other systems, in one run that ends with a table of paired ratios; see docs/performance.md.
 //!
 //! What is sent and how it is checked is the same for all (`traffic`); a file a family of systems. Those that live in one process run
 //! between threads, all others between processes.
 #![allow(missing_docs)] // a program, not an API
 
+mod dict;
 mod iceoryx;
 mod kernel;
 mod ours;
@@ -125,7 +126,7 @@ fn round_trips(suite: &mut Suite) {
         bytes: 64,
         step: 1,
         batch: 1,
-        capacity: 1024,
+        capacity: 16,
         sleeps,
     };
     let way = |load: Load| move |link: fn(Load) -> Link| round_trip(link(load), link(load));
@@ -186,5 +187,6 @@ fn main() {
     suite.start_bases_within(Duration::from_millis(500)); // a node of iceoryx2 takes its time
     streams(&mut suite);
     round_trips(&mut suite);
+    dict::all(&mut suite);
     suite.finish();
 }

@@ -14,8 +14,8 @@ fn strategy(load: Load) -> WaitStrategy {
     }
 }
 
-/// Bytes that a frame of a pipe adds, at the most.
-const FRAME: usize = 16;
+/// Bytes that a pipe adds to a message of whole cache lines that is written in place.
+const FRAME: usize = 64;
 
 /// A pipe's name, which goes with this.
 struct Named(String);
@@ -27,10 +27,11 @@ impl Drop for Named {
     }
 }
 
-fn pipe<M: Message>(load: Load) -> Named {
+/// One with room for all messages of the load, each `frame` bytes longer.
+fn pipe<M: Message>(load: Load, frame: usize) -> Named {
     let name = fresh_name();
     let options = Pipe::<M>::options().one_way();
-    let options = options.capacity(load.capacity * (load.bytes + FRAME));
+    let options = options.capacity(load.capacity * (load.bytes + frame));
     drop(
         options
             .namespace(&namespace())
@@ -50,7 +51,7 @@ pub(crate) fn pipe_plain<const N: usize>(load: Load) -> Link
 where
     [u64; N]: bytemuck::Pod,
 {
-    let named = pipe::<Plain<[u64; N]>>(load);
+    let named = pipe::<Plain<[u64; N]>>(load, 0);
     let (here, there) = (named.0.clone(), named.0.clone());
     let put = move || {
         let mut sender = open_pipe(&here, load).sender().expect("it is free");
@@ -137,7 +138,7 @@ where
 
 /// A pipe of bytes that are written and read in place.
 pub(crate) fn pipe_lent(load: Load) -> Link {
-    let named = pipe::<Bytes>(load);
+    let named = pipe::<Bytes>(load, FRAME);
     let (here, there) = (named.0.clone(), named.0.clone());
     let put = move || {
         let mut sender = open_pipe::<Bytes>(&here, load)

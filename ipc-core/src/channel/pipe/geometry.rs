@@ -181,18 +181,30 @@ impl Geometry {
     ///
     /// A message of up to half a ring fits: if it does so behind the frame's head, with less than [`PIECE_ALIGN`] before it; else the
     /// head lies in the second half, and the first is long enough.
+    #[inline]
     pub(super) fn padding(self, position: u64, length: usize) -> u64 {
         let capacity = self.capacity as u64;
         let behind = position.wrapping_add(UNIT as u64);
-        let gap_to = |boundary: u64| boundary.wrapping_sub(behind) & (boundary - 1);
-        let gap = gap_to(PIECE_ALIGN.min(capacity / 2));
-        let begin = behind.wrapping_add(gap) & (capacity - 1);
-        if begin + length as u64 <= capacity {
-            gap
+        let usual = self.usual_begin(position);
+        if (usual & (capacity - 1)) + length as u64 <= capacity {
+            usual.wrapping_sub(behind)
         } else {
-            gap_to(capacity)
+            gap(behind, capacity)
         }
     }
+
+    /// Where the message of a frame at `position` begins that lies in one piece, unless it would go round the end there.
+    #[inline]
+    pub(super) fn usual_begin(self, position: u64) -> u64 {
+        let behind = position.wrapping_add(UNIT as u64);
+        behind.wrapping_add(gap(behind, PIECE_ALIGN.min(self.capacity as u64 / 2)))
+    }
+}
+
+/// Bytes from a position to the next multiple of a power of two.
+#[inline]
+fn gap(position: u64, boundary: u64) -> u64 {
+    boundary.wrapping_sub(position) & (boundary - 1)
 }
 
 /// Where the parts lie.

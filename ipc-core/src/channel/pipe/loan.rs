@@ -19,7 +19,7 @@ use super::{
     },
     reader::{Frame, Reader},
     receiver::Receiver,
-    receiving::{next, unmet, without_deadline},
+    receiving::{unmet, without_deadline},
     sender::{self, Sender},
     writer::{Piece, SendRefusal},
 };
@@ -39,6 +39,7 @@ pub(crate) struct Room<'a> {
 }
 
 impl Writing for Room<'_> {
+    #[inline]
     fn words(&self) -> &[AtomicU64] {
         self.sender.writer.piece(&self.piece)
     }
@@ -55,16 +56,20 @@ pub(crate) struct Oldest<'a> {
 #[derive(Debug)]
 struct Found {
     frame: Frame,
-    copy: Option<Vec<u8>>,
+    copy: Option<Box<[u8]>>,
 }
 
 impl Found {
+    #[inline]
     fn len(&self) -> usize {
-        self.copy.as_ref().map_or(self.frame.length, Vec::len)
+        self.copy
+            .as_ref()
+            .map_or(self.frame.length, |copy| copy.len())
     }
 }
 
 impl Reading for Oldest<'_> {
+    #[inline]
     fn bytes(&self) -> Lent<'_> {
         match &self.found.copy {
             Some(copy) => Lent::Copied(copy),
@@ -78,6 +83,7 @@ impl Reading for Oldest<'_> {
         }
     }
 
+    #[inline]
     fn done(self) -> Result<()> {
         let member = &self.receiver.end.member;
         if !self.receiver.end.is_ready() {
@@ -88,10 +94,11 @@ impl Reading for Oldest<'_> {
 }
 
 impl Drop for Oldest<'_> {
+    #[inline]
     fn drop(&mut self) {
         // A forked child's copy is its parent's.
         if self.receiver.end.is_ready() {
-            self.receiver.reader.give_back(self.found.frame.end);
+            self.receiver.reader.give_back_in_place(&self.found.frame);
         }
     }
 }
@@ -143,6 +150,7 @@ impl Sender<Bytes> {
     /// # std::fs::remove_dir_all(dir).ok();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn loan(&mut self, len: usize) -> Result<Loan<'_, Self>, SendError<()>> {
         self.lend(len, Some(Deadline::NEVER))
             .map_err(|refused| SendError::new((), refused))
@@ -284,9 +292,32 @@ impl Receiver<Bytes> {
     /// # Errors
     ///
     /// [`RecvError`].
+    #[inline]
     pub fn recv_ref(&mut self) -> Result<MessageRef<'_, Self>, RecvError> {
-        self.find_ref(Some(Deadline::NEVER))
+        let found = loop {
+            match find(&self.end, &mut self.reader) {
+                Ok(found) => break found,
+                // Here, as in `recv`.
+                Err(Unmet::GaveUp) if self.end.spin(|| self.reader.may_have_message()) => {
+                    self.reader.fetch_in_place();
+                }
+                Err(unmet) => break self.find_slowly(unmet)?,
+            }
+        };
+        Ok(self.refer_to(found))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_slowly(&mut self, unmet: Unmet) -> Result<Found, RecvError> {
+        self.wait_until(unmet, Some(Deadline::NEVER), find)
             .map_err(without_deadline)
+    }
+
+    #[inline]
+    fn refer_to(&mut self, found: Found) -> MessageRef<'_, Self> {
+        let (len, receiver) = (found.len(), self);
+        MessageRef::new(Oldest { receiver, found }, len)
     }
 
     /// As [`recv_ref`](Self::recv_ref), if there is a message now.
@@ -325,8 +356,7 @@ impl Receiver<Bytes> {
             Ok(found) => found,
             Err(unmet) => self.wait_until(unmet, deadline, find)?,
         };
-        let (len, receiver) = (found.len(), self);
-        Ok(MessageRef::new(Oldest { receiver, found }, len))
+        Ok(self.refer_to(found))
     }
 }
 
@@ -336,13 +366,21 @@ fn find(end: &End, reader: &mut Reader) -> Result<Found, Unmet> {
     if !end.is_ready() {
         return Err(Unmet::NotReady);
     }
-    let frame = next::<Bytes>(reader, reader.head()).map_err(|refusal| unmet(end, refusal))?;
+    let frame = reader.next_in_place();
+    let frame = frame.map_err(|refusal| unmet(end, refusal))?;
     let copy = match reader.in_one_piece(&frame) {
         Some(_) => None,
-        None => Some(reader.gather(frame).map_err(|damage| end.failed(damage))?),
+        None => Some(gather(end, reader, frame)?),
     };
     end.member.check_whole()?;
     Ok(Found { frame, copy })
+}
+
+#[cold]
+#[inline(never)]
+fn gather(end: &End, reader: &Reader, frame: Frame) -> Result<Box<[u8]>, Unmet> {
+    let gathered = reader.gather(frame).map_err(|damage| end.failed(damage))?;
+    Ok(gathered.into())
 }
 
 impl Connection<Bytes> {

@@ -1,8 +1,9 @@
 //! Pipes: two ends, each with one process at a time, and nothing but stores and loads between them.
 //!
 //! Read in this order: `lane` (the memory, the invariants, the orderings), `role` (who has an end), `fencing` (who fences), `writer` and
-//! `reader` (the algorithm, which never waits), `core` (repair), `end` (an end in a process: waiting, handing on, closing), `sender`, `receiver`,
-//! `connection`, `stream`, `loan` and this file (the public face), `travel` (from process to process), `options`, `errors`.
+//! `reader` (the algorithm, which never waits), `leaving` (long messages and caches), `core` (repair), `end` (an end in a process: waiting,
+//! handing on, closing), `sender`, `receiver`, `connection`, `stream`, `loan` and this file (the public face), `travel` (from process to
+//! process), `options`, `errors`.
 
 mod connection;
 mod core;
@@ -11,6 +12,7 @@ mod errors;
 mod fencing;
 mod geometry;
 mod lane;
+mod leaving;
 mod loan;
 pub(crate) mod options;
 mod reader;

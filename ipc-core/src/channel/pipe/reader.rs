@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     geometry::{Slots, UNIT, bare_frame, framed, padded},
     lane::{Lane, Near},
+    leaving::{LONG, Leaving},
     role::State,
 };
 use crate::{
@@ -49,10 +50,16 @@ pub(super) struct Run<'a> {
     pub(super) count: usize,
 }
 
-/// A frame whose head is no length of what may lie behind it, so it has padding, or lies.
+/// As [`frame_in_place`], out of the way of who seldom finds one.
 #[cold]
 #[inline(never)]
 fn padded_frame(from: u64, head: u64, most: u64) -> Result<Frame, Damage> {
+    frame_in_place(from, head, most)
+}
+
+/// A frame whose head is no length of what may lie behind it, so it has padding, or lies.
+#[inline(always)]
+fn frame_in_place(from: u64, head: u64, most: u64) -> Result<Frame, Damage> {
     let long = Damage("a message is longer than what was sent");
     let (padding, length) = padded(head).ok_or(long)?;
     if padding + length > most {
@@ -85,6 +92,7 @@ pub(super) struct Reader {
     must_fence: bool,
     /// Frames given back in a row for which this fenced in vain.
     idle: u32,
+    leaving: Leaving,
 }
 
 impl Reader {
@@ -105,6 +113,7 @@ impl Reader {
             slots: Slots::new(lane.geometry),
             must_fence,
             idle: 0,
+            leaving: Leaving::new(lane.geometry.capacity),
         };
         reader.look()?;
         // What was read of an earlier frame lies before `head`, and a frame is no longer than the ring.
@@ -165,6 +174,21 @@ impl Reader {
     /// As [`Self::next_bare`], where each frame says how long its message is.
     #[inline(always)]
     pub(super) fn next_framed(&mut self, from: u64) -> Result<Frame, RecvRefusal> {
+        self.next_of(from, padded_frame)
+    }
+
+    /// The oldest frame, as [`Self::next_framed`] finds it, for who expects a message that was written in place.
+    #[inline(always)]
+    pub(super) fn next_in_place(&mut self) -> Result<Frame, RecvRefusal> {
+        self.next_of(self.head, frame_in_place)
+    }
+
+    #[inline(always)]
+    fn next_of(
+        &mut self,
+        from: u64,
+        padded_frame: fn(u64, u64, u64) -> Result<Frame, Damage>,
+    ) -> Result<Frame, RecvRefusal> {
         if self.tail == from {
             self.find_message(from)?;
         }
@@ -199,6 +223,16 @@ impl Reader {
             Err(RecvRefusal::EndOfFile)
         } else {
             Ok(())
+        }
+    }
+
+    /// Has the processor fetch the head of the frame that comes next together with the message, where that was written in place: by itself
+    /// it would fetch one after the other.
+    #[inline(always)]
+    pub(super) fn fetch_in_place(&self) {
+        let begin = self.lane.geometry.usual_begin(self.head);
+        for word in [self.head, begin].map(|at| self.near.words.get(self.index(at))) {
+            word.into_iter().for_each(copy::fetch_ahead);
         }
     }
 
@@ -238,6 +272,7 @@ impl Reader {
     }
 
     /// The words of the message in the frame at [`Self::head`], if it lies in one piece and none of it was read.
+    #[inline(always)]
     pub(super) fn in_one_piece(&self, frame: &Frame) -> Option<&[AtomicU64]> {
         let at = self.index(frame.message);
         self.lane.witnesses.read(at);
@@ -281,6 +316,16 @@ impl Reader {
         let (first, second) = whole.split_at_mut(length);
         copy::out_to_bytes(before_end, first);
         copy::out_to_bytes(words, second); // no longer than the ring, as no message is
+    }
+
+    /// Gives back a frame whose message was read in place.
+    #[inline]
+    pub(super) fn give_back_in_place(&mut self, frame: &Frame) {
+        if LONG.contains(&frame.length) && self.leaving.is_to_leave(frame.length) {
+            let words = self.in_one_piece(frame).unwrap_or_default();
+            copy::evict(&words[..words.len().min(frame.length / UNIT)]);
+        }
+        self.give_back(frame.end);
     }
 
     /// Gives back everything before `end`, where a frame ends, and wakes who waits for room.

@@ -209,6 +209,7 @@ impl Writer {
     }
 
     /// Makes sure that there is room for a message in one piece. Nothing is taken: what lies behind the frames is the writer's.
+    #[inline]
     pub(super) fn reserve_piece(&mut self, length: usize) -> Result<Piece, SendRefusal> {
         let frame = self.piece_frame(length)?;
         self.reserve(frame)?;
@@ -219,6 +220,7 @@ impl Writer {
     }
 
     /// Bytes that the frame of such a message takes if it comes next.
+    #[inline]
     pub(super) fn piece_frame(&self, length: usize) -> Result<u64, SendRefusal> {
         let geometry = self.lane.geometry;
         if length > geometry.most_in_one_piece() {
@@ -228,12 +230,14 @@ impl Writer {
     }
 
     /// The words of a piece, and those behind it up to the ring's end.
+    #[inline]
     pub(super) fn piece(&self, piece: &Piece) -> &[AtomicU64] {
         let at = self.index(piece.begin);
         self.near.words.get(at..).unwrap_or_default()
     }
 
     /// The message of `length` bytes, no longer than was reserved, is written. It exists only once [`Self::publish`] was called.
+    #[inline]
     pub(super) fn fill_piece(&mut self, piece: &Piece, length: usize) {
         let at = self.index(self.filled);
         self.near.words[at].store(head_of(piece.padding, length), Relaxed); // O1 publishes it
