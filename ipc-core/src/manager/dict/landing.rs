@@ -1,55 +1,83 @@
 //! Where a value goes that is read in the table.
 
-use core::marker::PhantomData;
+use core::mem::take;
 
-use super::{errors::DictError, inner::Inner, pair::Pair};
+use super::{
+    errors::DictError,
+    inner::{Inner, Reader},
+    pair::Pair,
+};
 use crate::{
     error::Damage,
-    message::{DecodeError, Message, Received, decoded},
+    message::{DecodeError, Message, Received, Room, decoded},
 };
 
 /// A value on its way out. Code of the caller's never sees bytes that may not be the value's.
 #[derive(Debug)]
 pub(super) struct Landing<V> {
     /// Where decoding runs no code.
-    value: Option<Result<V, DecodeError>>,
+    room: Room<V>,
+    failure: Option<DecodeError>,
     bytes: Vec<u8>,
     is_whole: bool,
-    _value: PhantomData<V>,
 }
 
 impl<V: Message> Landing<V> {
+    #[inline]
     pub(super) fn new() -> Self {
         Self {
-            value: None,
+            room: Room::new(),
+            failure: None,
             bytes: Vec::new(),
             is_whole: false,
-            _value: PhantomData,
         }
-    }
-
-    /// Takes what the pair says now, instead of what was taken before.
-    #[inline]
-    pub(super) fn read(&mut self, pair: &Pair<'_>) {
-        if !V::RUNS_CODE
-            && let Some(bytes) = pair.value()
-        {
-            self.value = Some(decoded(Received::Shared(bytes)));
-            return;
-        }
-        self.value = None;
-        self.bytes.clear();
-        self.is_whole = pair.copy_value(&mut self.bytes);
     }
 
     /// The value that was taken last.
     #[inline]
-    pub(super) fn finish(self, inner: &Inner) -> Result<V, DictError> {
-        match self.value {
-            Some(value) => Ok(value?),
-            None if self.is_whole => Ok(decoded(Received::Owned(self.bytes))?),
+    pub(super) fn finish(mut self, inner: &Inner) -> Result<V, DictError> {
+        match self.room.take() {
+            Some(value) => Ok(value),
+            None => self.finish_bytes(inner),
+        }
+    }
+
+    /// As [`Self::finish`], for who has more than one answer.
+    #[inline(always)]
+    pub(super) fn finish_found(&mut self, inner: &Inner) -> Result<Option<V>, DictError> {
+        match self.room.take() {
+            None => self.finish_bytes(inner).map(Some),
+            some => Ok(some),
+        }
+    }
+
+    #[inline(never)]
+    fn finish_bytes(&mut self, inner: &Inner) -> Result<V, DictError> {
+        match self.failure.take() {
+            Some(failure) => Err(failure.into()),
+            None if self.is_whole => Ok(decoded(Received::Owned(take(&mut self.bytes)))?),
             None => Err(inner.damaged(TORN)),
         }
+    }
+}
+
+impl<V: Message> Reader for Landing<V> {
+    #[inline(always)]
+    fn read(&mut self, pair: &Pair<'_>) {
+        if !V::RUNS_CODE
+            && let Some(bytes) = pair.value()
+        {
+            self.failure = V::decode(Received::Shared(bytes), &mut self.room).err();
+            return;
+        }
+        self.read_copy(*pair);
+    }
+
+    fn read_copy(&mut self, pair: Pair<'_>) {
+        self.room.clear();
+        self.failure = None;
+        self.bytes.clear();
+        self.is_whole = pair.copy_value(&mut self.bytes);
     }
 }
 

@@ -40,7 +40,7 @@ pub use options::DictOptions;
 pub use watch::{DictChange, DictWatch, DictWatchIter};
 
 use self::{
-    inner::{Inner, Manner},
+    inner::{Inner, Manner, Onlooker},
     iter::What,
     landing::Landing,
     table::Table,
@@ -187,11 +187,19 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// [`DictError`]. That the last writer died is no error.
     #[inline]
     pub fn get(&self, key: &K) -> Result<Option<V>, DictError> {
-        let mut landing = Landing::new();
-        let got = key.encode(|key| self.inner.get(self.manner, key, |pair| landing.read(pair)))?;
-        match got? {
-            Some(()) => landing.finish(&self.inner).map(Some),
+        let (mut landing, mut failure) = (Landing::new(), None);
+        // Little comes out of the closure: whatever does is copied by each layer.
+        let is_there = key.encode(|key| {
+            let got = self.inner.get(self.manner, key, &mut landing);
+            got.unwrap_or_else(|e| {
+                failure = Some(e);
+                false
+            })
+        })?;
+        match failure {
+            None if is_there => landing.finish_found(&self.inner),
             None => Ok(None),
+            Some(e) => Err(e),
         }
     }
 
@@ -201,8 +209,7 @@ impl<K: Message, V: Message> Dict<K, V> {
     ///
     /// As [`get`](Self::get).
     pub fn contains(&self, key: &K) -> Result<bool, DictError> {
-        let got = key.encode(|key| self.inner.get(self.manner, key, |_| ()))?;
-        Ok(got?.is_some())
+        key.encode(|key| self.inner.get(self.manner, key, &mut Onlooker))?
     }
 
     /// All pairs, in no order. Weakly consistent: a pair that is there all the time is seen once, with a value that it had during the
