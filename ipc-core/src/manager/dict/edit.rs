@@ -75,6 +75,16 @@ impl<K: Message, V: Message> Dict<K, V> {
         self.replace(key, value, expiry_after(ttl))
     }
 
+    /// Puts a pair into the dictionary if the key has no value; it expires after `ttl`, or never. Whether it was done.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn insert_new(&self, key: &K, value: &V, ttl: Option<Duration>) -> Result<bool, DictError> {
+        let expiry = ttl.map_or(0, expiry_after);
+        self.put_if(key, value, expiry, When::Absent, |_| ())
+    }
+
     /// Has a pair expire after `ttl` from now, or never. Whether there is such a pair.
     ///
     /// # Errors

@@ -175,7 +175,7 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    /// The first one, if it is near.
+    /// The first one, if it is near; or a slot that was never used.
     #[inline(always)]
     fn near(&self) -> Option<Slot> {
         let slot = self.slots.get(self.at + self.unmarked())?;
@@ -204,10 +204,11 @@ impl Iterator for Candidates<'_> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Slot> {
-        while self.left > 0 {
+        loop {
             let skip = self.unmarked();
+            // More than there are where it has come round again.
+            self.left = self.left.checked_sub(skip).filter(|left| *left > 0)?;
             self.at += skip;
-            self.left = self.left.saturating_sub(skip);
             if skip == AT_A_TIME {
                 continue;
             }
@@ -216,7 +217,7 @@ impl Iterator for Candidates<'_> {
             }
             let slot = Slot(self.slots.get(self.at)?.load(Acquire)); // O2
             self.at += 1;
-            self.left = self.left.saturating_sub(1);
+            self.left -= 1;
             if slot.is_empty() {
                 return None;
             }
@@ -224,6 +225,43 @@ impl Iterator for Candidates<'_> {
                 return Some(slot);
             }
         }
-        None
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_candidates_are_all_slots_with_the_tag_up_to_one_that_was_never_used() {
+        let mut random = 1_u64;
+        let mut random = |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % below
+        };
+        let tags = [0, 1, 0x4000, 0x7fff, 0xc000, 0xffff];
+        for round in 0..3000 {
+            let slots: Vec<AtomicU64> = (0..8 * (1 + random(4)))
+                .map(|_| match random(8 + round % 40) {
+                    0 => 0,
+                    1 => Slot::GONE.0,
+                    any => u64::from(tags[any as usize % tags.len()]) << 48 | (1 + random(99)),
+                })
+                .map(AtomicU64::new)
+                .collect();
+            for tag in tags {
+                let words = probe(&slots, tag).map(|slot| Slot(slot.load(Relaxed)));
+                let used = words.take_while(|slot| !slot.is_empty());
+                let wanted: Vec<Slot> = used.filter(|slot| slot.tag() == tag).collect();
+                let found: Vec<Slot> = Candidates::new(&slots, tag).collect();
+                assert_eq!(found, wanted, "{slots:x?}, {tag:x}");
+                let near = Candidates::new(&slots, tag).near();
+                if let Some(near) = near.filter(|slot| !slot.is_empty()) {
+                    assert_eq!(Some(&near), wanted.first(), "{slots:x?}, {tag:x}");
+                }
+            }
+        }
     }
 }

@@ -23,6 +23,11 @@ pub(super) struct Landing<V> {
 }
 
 impl<V: Message> Landing<V> {
+    #[cold]
+    fn fail(&mut self, failure: DecodeError) {
+        self.failure = Some(failure);
+    }
+
     #[inline]
     pub(super) fn new() -> Self {
         Self {
@@ -67,7 +72,11 @@ impl<V: Message> Reader for Landing<V> {
         if !V::RUNS_CODE
             && let Some(bytes) = pair.value()
         {
-            self.failure = V::decode(Received::Shared(bytes), &mut self.room).err();
+            // What the room holds counts, whatever failed before that.
+            self.room.clear();
+            if let Err(failure) = V::decode(Received::Shared(bytes), &mut self.room) {
+                self.fail(failure);
+            }
             return;
         }
         self.read_copy(*pair);
@@ -78,6 +87,47 @@ impl<V: Message> Reader for Landing<V> {
         self.failure = None;
         self.bytes.clear();
         self.is_whole = pair.copy_value(&mut self.bytes);
+    }
+}
+
+/// A value's bytes on their way out, in a buffer of the caller's.
+#[derive(Debug)]
+pub(super) struct Buffer<'a> {
+    bytes: &'a mut Vec<u8>,
+    is_whole: bool,
+}
+
+impl<'a> Buffer<'a> {
+    /// The buffer is empty.
+    pub(super) fn new(bytes: &'a mut Vec<u8>) -> Self {
+        Self {
+            bytes,
+            is_whole: false,
+        }
+    }
+
+    /// Leaves the bytes that were read last, if there is a value. Whether there is one.
+    pub(super) fn finish(self, is_there: bool, inner: &Inner) -> Result<bool, DictError> {
+        if is_there && self.is_whole {
+            return Ok(true);
+        }
+        self.bytes.clear();
+        if is_there {
+            return Err(inner.damaged(TORN));
+        }
+        Ok(false)
+    }
+}
+
+impl Reader for Buffer<'_> {
+    #[inline(always)]
+    fn read(&mut self, pair: &Pair<'_>) {
+        self.read_copy(*pair);
+    }
+
+    fn read_copy(&mut self, pair: Pair<'_>) {
+        self.bytes.clear();
+        self.is_whole = pair.copy_value(self.bytes);
     }
 }
 

@@ -42,12 +42,12 @@ pub use watch::{DictChange, DictWatch, DictWatchIter};
 use self::{
     inner::{Inner, Manner, Onlooker},
     iter::What,
-    landing::Landing,
+    landing::{Buffer, Landing},
     table::Table,
 };
 use crate::{
     error::Result,
-    message::Message,
+    message::{Bytes, Message},
     object::{
         lifetime::{Object, Ticket},
         wait::WaitStrategy,
@@ -249,6 +249,35 @@ impl<K: Message, V: Message> Dict<K, V> {
         }
         let decode = |(key, value)| Ok((iter::decode(key)?, iter::decode(value)?));
         all.into_iter().map(decode).collect()
+    }
+}
+
+impl<K: Message> Dict<K, Bytes> {
+    /// As [`get`](Self::get), into the caller's buffer, whose old contents go, also on an error. Whether there is one.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ipc-doc-dict-into-{}", std::process::id()));
+    /// # let namespace = ipc_core::Namespace::at(&dir)?;
+    /// use ipc_core::{Bytes, Dict};
+    ///
+    /// let pages: Dict<String, Bytes> = Dict::options().namespace(&namespace).create("pages")?;
+    /// pages.set(&"front".into(), &b"<html>"[..].into())?;
+    /// let mut page = Vec::new(); // for all pages
+    /// assert!(pages.get_into(&"front".into(), &mut page)?);
+    /// assert_eq!(page, b"<html>");
+    /// # pages.unlink()?;
+    /// # std::fs::remove_dir_all(dir).ok();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn get_into(&self, key: &K, buffer: &mut Vec<u8>) -> Result<bool, DictError> {
+        buffer.clear();
+        let mut buffer = Buffer::new(buffer);
+        let is_there = key.encode(|key| self.inner.get(self.manner, key, &mut buffer))??;
+        buffer.finish(is_there, &self.inner)
     }
 }
 
