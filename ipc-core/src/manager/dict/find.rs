@@ -43,8 +43,7 @@ impl Table {
     /// try, the processor is through before the pair is there, and goes on with what comes next.
     #[inline(always)]
     pub(super) fn glance(&self, hashed: Hashed, key: &[u8]) -> Option<Sight<'_>> {
-        let at = self.roots.get(hashed.stripe)?;
-        let root = Root(at.load(Acquire)); // O1
+        let (at, root) = (&self.roots[hashed.stripe], self.root(hashed.stripe));
         let slot = Candidates::new(self.slots(root)?, hashed.tag).near()?;
         let pair = self.pair(slot.name()?)?;
         pair.has_key(key).then(|| Sight {
@@ -57,8 +56,7 @@ impl Table {
 
     /// Looks for a key. What is read of its pair counts only if [`Sight::is_valid`] says so afterwards.
     pub(super) fn look(&self, hashed: Hashed, key: &[u8]) -> Look<'_> {
-        let at = &self.roots[hashed.stripe];
-        let root = Root(at.load(Acquire)); // O1
+        let (at, root) = (&self.roots[hashed.stripe], self.root(hashed.stripe));
         let Some(slots) = self.slots(root) else {
             return self.absent(hashed.stripe, root);
         };
@@ -178,9 +176,13 @@ impl<'a> Candidates<'a> {
     /// The first one, if it is near; or a slot that was never used.
     #[inline(always)]
     fn near(&self) -> Option<Slot> {
-        let slot = self.slots.get(self.at + self.unmarked())?;
-        let slot = Slot(slot.load(Acquire)); // O2
+        let slot = self.slot(self.at + self.unmarked())?;
         (slot.tag() == self.tag).then_some(slot)
+    }
+
+    #[inline(always)]
+    fn slot(&self, at: usize) -> Option<Slot> {
+        Some(Slot(self.slots.get(at)?.load(Acquire))) // O2
     }
 
     /// How many of the next slots do not matter. None are looked at where they do not follow one another.
@@ -215,7 +217,7 @@ impl Iterator for Candidates<'_> {
             if self.at == self.slots.len() {
                 self.at = 0;
             }
-            let slot = Slot(self.slots.get(self.at)?.load(Acquire)); // O2
+            let slot = self.slot(self.at)?;
             self.at += 1;
             self.left -= 1;
             if slot.is_empty() {

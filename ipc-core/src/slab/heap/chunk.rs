@@ -44,7 +44,7 @@ impl Heap {
     #[inline]
     pub(super) fn chunk_of(&self, block: u32) -> usize {
         // A power of two, so that nobody divides for each block.
-        block as usize * GRAIN >> self.geometry.chunk_bytes.trailing_zeros()
+        (block as usize * GRAIN) >> self.geometry.chunk_bytes.trailing_zeros()
     }
 
     /// Where a block of this size is; `None` if none starts there.
