@@ -45,6 +45,7 @@ pub(crate) fn full_fence() {
 }
 
 /// Keeps later loads behind earlier ones.
+#[inline(always)]
 pub(crate) fn acquire_fence() {
     #[cfg(not(loom))]
     core::sync::atomic::fence(Acquire);

@@ -164,11 +164,6 @@ fn each_way_to_fail_has_its_exit_code_and_changes_nothing() {
         (&["incr", "d", "n", "1.5"], 2, "not a whole number"),
         (&["incr", "d", "n", "x"], 2, "not a whole number"),
         (
-            &["set", "d", "n", "1", "--new", "--ttl", "1s"],
-            2,
-            "cannot be used with",
-        ),
-        (
             &["set", "d", "word", "two", "--new"],
             4,
             "has a value already",
@@ -234,6 +229,14 @@ fn a_pair_with_a_time_to_live_goes_and_keeps_it_when_it_is_added_to() {
     until("it expires too", || {
         shell.dict(&["get", "d", "n"]).status.code() == Some(1)
     });
+    shell.did(&["set", "d", "leader", "a", "--new", "--ttl", "1ms"]);
+    until("a time to live ends for who was first", || {
+        let again = shell.dict(&["set", "d", "leader", "b", "--new", "--ttl", "1h"]);
+        again.status.success()
+    });
+    let third = shell.dict(&["set", "d", "leader", "c", "--new", "--ttl", "1ms"]);
+    assert_eq!(third.status.code(), Some(4));
+    assert_eq!(shell.did(&["get", "d", "leader"]), "b\n");
     shell.did(&["set", "d", "n", "1", "--ttl", "1ms"]);
     shell.did(&["set", "d", "n", "2"]);
     std::thread::sleep(Duration::from_millis(5));
@@ -577,7 +580,7 @@ fn the_tools_for_all_kinds_know_dictionaries() {
     shell.did(&["set", "d", "k", "v"]);
     let table = shell.ok(&["ls"]);
     let row = table.lines().find(|line| line.starts_with("d ")).unwrap();
-    assert!(row.contains("dict") && row.contains("1 pairs in "), "{row}");
+    assert!(row.contains("dict") && row.contains("1 pair in "), "{row}");
     let stat = shell.json(&["stat", "d", "--json"]);
     let figures = &stat["objects"][0]["dict"];
     assert_eq!(

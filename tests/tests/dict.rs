@@ -1,10 +1,13 @@
 //! Dictionaries between whole processes.
 
+use std::collections::HashMap;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ipc_core::{Dict, Namespace};
+use ipc_core::{Bytes, Dict, DictChange, DictError, Namespace};
 use ipc_tests::dict_soak::{LASTING, Shelf, check, value};
 use ipc_tests::random::Random;
 use ipc_tests::trial_directory::TrialDirectory;
@@ -33,13 +36,40 @@ fn start(namespace: &Namespace, id: usize, seed: u64) -> Child {
         .expect("a worker can be started")
 }
 
-/// Eight processes hammer one dictionary and are killed at random. Nothing is lost or torn, and all memory comes back.
+/// Keeps a copy of the shelf by what a watch tells, until it is over and nothing more is told. Also how many changes were told of.
+fn follow(shelf: &Shelf, is_over: &AtomicBool) -> (HashMap<u32, Bytes>, u64) {
+    let mut watch = shelf.watch().expect("a watch");
+    let mut copy: HashMap<u32, Bytes> = shelf.iter().collect();
+    let mut told = 0;
+    loop {
+        // Asked before the look: what was done before it was over is told by then.
+        let is_last = is_over.load(Ordering::Acquire);
+        match watch.recv_timeout(Duration::from_millis(20)) {
+            Ok(DictChange::Set { key, value }) => drop(copy.insert(key, value)),
+            Ok(DictChange::Removed { key } | DictChange::Expired { key }) => {
+                copy.remove(&key);
+            }
+            Ok(_) => {
+                copy = shelf.iter().collect(); // it missed some
+                continue;
+            }
+            Err(DictError::Timeout) if is_last => return (copy, told),
+            Err(DictError::Timeout) => continue,
+            Err(e) => panic!("a watch fails: {e}"),
+        }
+        told += 1;
+    }
+}
+
+/// Eight processes hammer one dictionary and are killed at random. Nothing is lost or torn, all memory comes back, and what a
+/// watcher was told gives what is there.
 /// `IPC_DICT_SOAK_SECONDS=20` for longer.
 #[test]
 fn processes_that_are_killed_at_random_lose_nothing_and_leave_nothing() {
     let directory = TrialDirectory::create().expect("a directory in /dev/shm");
     let namespace = Namespace::at(directory.path().join("namespace")).expect("a namespace");
     let options = Dict::options().limit(16 << 20).initial(1 << 20);
+    let options = options.watch_capacity(1 << 14); // so that it often comes along
     let shelf: Shelf = options
         .namespace(&namespace)
         .create("shelf")
@@ -52,6 +82,11 @@ fn processes_that_are_killed_at_random_lose_nothing_and_leave_nothing() {
         shelf.set(&key, &value(key, 0, 1)).expect("there is room");
     }
     let new = shelf.stat().allocated;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let watcher = {
+        let (shelf, is_over) = (shelf.clone(), Arc::clone(&is_over));
+        thread::spawn(move || follow(&shelf, &is_over))
+    };
     let mut random = Random::new(7);
     let mut workers: Vec<Worker> = (0..WORKERS)
         .map(|id| Worker {
@@ -92,6 +127,11 @@ fn processes_that_are_killed_at_random_lose_nothing_and_leave_nothing() {
         );
     }
     shelf.sweep().expect("sweep");
+    is_over.store(true, Ordering::Release);
+    let (copy, told) = watcher.join().expect("the watcher");
+    let there: HashMap<u32, Bytes> = shelf.iter().collect();
+    assert!(copy == there, "what was told is not what is there");
+    assert!(told > 1000, "only {told} changes were told of");
     let mut pairs = shelf.iter();
     let mut lasting = 0;
     for (key, found) in pairs.by_ref() {

@@ -8,11 +8,15 @@
     reason = "a received value is written where it is to stay, and nowhere before"
 )]
 
+mod room;
+
 use core::{mem::MaybeUninit, slice};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{os::copy, prim::AtomicU64, region::plain};
+
+pub(crate) use room::Room;
 
 /// A value that can travel between processes.
 ///

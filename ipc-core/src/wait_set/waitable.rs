@@ -19,6 +19,7 @@ use crate::{
         queue::Queue,
     },
     error::{Error, Result},
+    manager::dict::DictWatch,
     object::{source::Watched, wait::Deadline},
     os::{
         clock,
@@ -59,6 +60,7 @@ pub(crate) trait Subject {
 /// | their `writable()` | there is room for a short message, or the queue is closed |
 /// | [`JoinableQueue::finished()`] | every job is finished: [`join`](JoinableQueue::join) would return |
 /// | [`Subscriber`] | there is a message, or it has missed some, or the broadcast is closed and everything was received |
+/// | [`DictWatch`] | there is a change, of any key, or it has missed some |
 /// | [`Broadcast::writable()`] | there is room for a short message, or the broadcast is closed |
 /// | [`Receiver`], [`Connection`] | there is a message, or the end of file |
 /// | [`Sender`], a connection's `writable()` | there is room for one message where all have the same length, else for 4 KiB or half the pipe's capacity; or the pipe is broken |
@@ -99,6 +101,7 @@ waitable! {
     [T] JoinableQueue<T>: it => Thing::Object(it.watched_jobs());
     [] Finished: it => Thing::Object(it.0.clone());
     [T] Subscriber<T>: it => Thing::Object(it.watched());
+    [K, V] DictWatch<K, V>: it => Thing::Object(it.watched());
     [T] Receiver<T>: it => Thing::Object(it.watched());
     [T] Sender<T>: it => Thing::Object(it.watched());
     [T] Connection<T>: it => Thing::Object(it.receiver().watched());

@@ -100,7 +100,7 @@ What `get` prints, `set` reads: `ipc dict get a KEY | ipc dict set b KEY` copies
 Examples:
     ipc dict set config rate 100
     ipc dict set sessions \"$id\" \"$user\" --ttl 30m
-    ipc dict set leader host \"$(hostname)\" --new || ipc dict get leader host
+    ipc dict set leader host \"$(hostname)\" --new --ttl 10s || ipc dict get leader host
     ipc dict set pages front --raw < front.html
     ipc dict set config options -- --verbose")]
 pub(crate) struct Set {
@@ -116,7 +116,7 @@ pub(crate) struct Set {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) ttl: Option<Duration>,
     /// Only if the key has no value; exit code 4 if it has one
-    #[arg(long, conflicts_with = "ttl")]
+    #[arg(long)]
     pub(crate) new: bool,
     /// All of standard input is the value, with its last newline
     #[arg(long, conflicts_with = "value")]

@@ -9,6 +9,7 @@ use super::{
     geometry::{Geometry, Offsets},
     read::{ReadRefusal, Reader},
     ring::Ring,
+    source::NextMessage,
 };
 use crate::{
     channel::{geometry as channel, target::Target},
@@ -16,6 +17,7 @@ use crate::{
     object::{
         participant::{Dead, Owner, Repair},
         seat::Visitor,
+        source::Source,
         wait::WaitWord,
     },
     region::{Fresh, OutOfBounds, Planner, Region},
@@ -177,6 +179,11 @@ impl LogReader {
             ReadRefusal::BeingPublished => Ok(Entry::Coming),
             ReadRefusal::Damage(damage) => Err(damage),
         }
+    }
+
+    /// What says whether there is an entry for this reader, or it has gone.
+    pub(crate) fn source(&self) -> Arc<dyn Source> {
+        Arc::new(NextMessage::of(&self.0))
     }
 
     /// Whether a read is worth a try. For who waits.

@@ -63,6 +63,8 @@ impl<'a> Locked<'a> {
         }
     }
 
+    /// Part of its callers, so that the pair need not go to them through memory.
+    #[inline(always)]
     fn find(&self, hashed: Hashed, key: &[u8]) -> Result<Found<'a>, Damage> {
         let mut room = None;
         for word in probe(self.slots()?, hashed.tag) {
@@ -267,6 +269,7 @@ impl<'a> Locked<'a> {
 }
 
 impl Found<'_> {
+    #[inline(always)]
     fn meets(&self, when: When<'_>) -> bool {
         let pair = match self {
             Found::Here(_, pair) if !pair.is_expired() => Some(pair),

@@ -6,9 +6,10 @@ use super::{
     Dict,
     change::When,
     errors::DictError,
+    inner::Reader,
     landing::Landing,
     number::{self, Number},
-    pair::{self, NewPair},
+    pair::{NewPair, Pair},
 };
 use crate::{message::Message, os::clock, slab::heap::Ref};
 
@@ -17,6 +18,25 @@ const TRIES: u32 = 1 << 20;
 
 /// A value, the pair that it is of, and when that expires.
 type Seen<V> = (V, Ref, u64);
+
+/// A value on its way out, with the pair that it is of and when that expires.
+struct Seeing<V> {
+    landing: Landing<V>,
+    at: Option<(Ref, u64)>,
+}
+
+impl<V: Message> Reader for Seeing<V> {
+    #[inline(always)]
+    fn read(&mut self, pair: &Pair<'_>) {
+        self.landing.read(pair);
+        self.at = Some((pair.view.name(), pair.expiry()));
+    }
+
+    fn read_copy(&mut self, pair: Pair<'_>) {
+        self.landing.read_copy(pair);
+        self.at = Some((pair.view.name(), pair.expiry()));
+    }
+}
 
 impl<K: Message, V: Message> Dict<K, V> {
     /// Puts a pair into the dictionary, and returns the value that the key had before. The pair stays until it is removed, also where
@@ -55,6 +75,16 @@ impl<K: Message, V: Message> Dict<K, V> {
         self.replace(key, value, expiry_after(ttl))
     }
 
+    /// Puts a pair into the dictionary if the key has no value; it expires after `ttl`, or never. Whether it was done.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn insert_new(&self, key: &K, value: &V, ttl: Option<Duration>) -> Result<bool, DictError> {
+        let expiry = ttl.map_or(0, expiry_after);
+        self.put_if(key, value, expiry, When::Absent, |_| ())
+    }
+
     /// Has a pair expire after `ttl` from now, or never. Whether there is such a pair.
     ///
     /// # Errors
@@ -83,7 +113,7 @@ impl<K: Message, V: Message> Dict<K, V> {
         value: &V,
         expiry: u64,
         when: When<'_>,
-        mut read: impl FnMut(&pair::Pair<'_>),
+        mut read: impl FnMut(&Pair<'_>),
     ) -> Result<bool, DictError> {
         key.encode(|key| {
             value.encode(|value| {
@@ -242,17 +272,15 @@ impl<K: Message, V: Message> Dict<K, V> {
     }
 
     fn see(&self, key: &K) -> Result<Option<Seen<V>>, DictError> {
-        let mut landing = Landing::new();
-        let got = key.encode(|key| {
-            self.inner.get(self.manner, key, |pair| {
-                landing.read(pair);
-                (pair.view.name(), pair.expiry())
-            })
-        })??;
-        let Some((name, expiry)) = got else {
+        let mut seeing = Seeing {
+            landing: Landing::new(),
+            at: None,
+        };
+        let is_there = key.encode(|key| self.inner.get(self.manner, key, &mut seeing))??;
+        let Some((name, expiry)) = seeing.at.filter(|_| is_there) else {
             return Ok(None);
         };
-        Ok(Some((landing.finish(&self.inner)?, name, expiry)))
+        Ok(Some((seeing.landing.finish(&self.inner)?, name, expiry)))
     }
 
     /// Adds to a number as one step, and returns the sum. A key without a value counts as zero. Integers wrap around.

@@ -48,6 +48,27 @@ pub(super) struct Manner {
     pub(super) timeout: Option<Duration>,
 }
 
+/// What reads a pair. Not a closure: that would not always be part of its caller, and the pair would go to it through memory, which takes
+/// as long as all the rest, as loads wait for narrower stores to reach the cache.
+pub(super) trait Reader {
+    /// Reads what the pair says now, instead of what was read before.
+    fn read(&mut self, pair: &Pair<'_>);
+
+    /// The same, where that is not often done.
+    fn read_copy(&mut self, pair: Pair<'_>);
+}
+
+/// Reads nothing.
+#[derive(Debug)]
+pub(super) struct Onlooker;
+
+impl Reader for Onlooker {
+    #[inline(always)]
+    fn read(&mut self, _: &Pair<'_>) {}
+
+    fn read_copy(&mut self, _: Pair<'_>) {}
+}
+
 /// An item that is in no table yet: discarded, unless it is taken.
 struct Made<'a> {
     table: &'a Table,
@@ -73,44 +94,64 @@ impl Inner {
         }
     }
 
-    /// Calls `read` on the key's pair, perhaps several times; what the last call returned counts. `None` if there is none.
-    #[inline]
-    pub(super) fn get<R>(
+    /// Has `reader` read the key's pair, perhaps several times; what it read last counts. Whether there is one.
+    #[inline(always)]
+    pub(super) fn get(
         &self,
         manner: Manner,
         key: &[u8],
-        mut read: impl FnMut(&Pair<'_>) -> R,
-    ) -> Result<Option<R>, DictError> {
+        reader: &mut impl Reader,
+    ) -> Result<bool, DictError> {
         self.member.check()?;
         let hashed = self.table.hashed(key);
-        for _ in 0..LOOKS {
-            match self.table.look(hashed, key, &mut read) {
-                Look::Found(result) => {
-                    self.member.check_whole()?;
-                    return Ok(Some(result));
-                }
-                Look::Absent => {
-                    self.member.check_whole()?;
-                    return Ok(None);
-                }
-                Look::Overtaken => prim::spin_loop(),
+        if let Some(sight) = self.table.glance(hashed, key) {
+            reader.read(&sight.pair);
+            if let Some(is_there) = sight.is_valid() {
+                self.member.check_whole()?;
+                return Ok(is_there);
             }
         }
-        self.get_locked(manner, hashed, key, &mut read)
+        self.get_on(manner, hashed, key, reader)
     }
 
-    #[cold]
-    fn get_locked<R>(
+    #[inline(never)]
+    fn get_on(
         &self,
         manner: Manner,
         hashed: Hashed,
         key: &[u8],
-        read: &mut impl FnMut(&Pair<'_>) -> R,
-    ) -> Result<Option<R>, DictError> {
+        reader: &mut dyn Reader,
+    ) -> Result<bool, DictError> {
+        for _ in 0..LOOKS {
+            let found = match self.table.look(hashed, key) {
+                Look::Found(sight) => {
+                    reader.read(&sight.pair);
+                    sight.is_valid()
+                }
+                Look::Absent => Some(false),
+                Look::Overtaken => None,
+            };
+            if let Some(is_there) = found {
+                self.member.check_whole()?;
+                return Ok(is_there);
+            }
+            prim::spin_loop();
+        }
+        self.get_locked(manner, hashed, key, reader)
+    }
+
+    #[cold]
+    fn get_locked(
+        &self,
+        manner: Manner,
+        hashed: Hashed,
+        key: &[u8],
+        reader: &mut dyn Reader,
+    ) -> Result<bool, DictError> {
         self.change(manner, 0, |me, is_patient| {
             let locked = self.table.lock(me, hashed.stripe, is_patient)?;
             let pair = locked.read(hashed, key)?;
-            Ok(pair.map(|pair| read(&pair)))
+            Ok(pair.map(|pair| reader.read_copy(pair)).is_some())
         })
     }
 

@@ -40,14 +40,14 @@ pub use options::DictOptions;
 pub use watch::{DictChange, DictWatch, DictWatchIter};
 
 use self::{
-    inner::{Inner, Manner},
+    inner::{Inner, Manner, Onlooker},
     iter::What,
-    landing::Landing,
+    landing::{Buffer, Landing},
     table::Table,
 };
 use crate::{
     error::Result,
-    message::Message,
+    message::{Bytes, Message},
     object::{
         lifetime::{Object, Ticket},
         wait::WaitStrategy,
@@ -187,11 +187,19 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// [`DictError`]. That the last writer died is no error.
     #[inline]
     pub fn get(&self, key: &K) -> Result<Option<V>, DictError> {
-        let mut landing = Landing::new();
-        let got = key.encode(|key| self.inner.get(self.manner, key, |pair| landing.read(pair)))?;
-        match got? {
-            Some(()) => landing.finish(&self.inner).map(Some),
+        let (mut landing, mut failure) = (Landing::new(), None);
+        // Little comes out of the closure: whatever does is copied by each layer.
+        let is_there = key.encode(|key| {
+            let got = self.inner.get(self.manner, key, &mut landing);
+            got.unwrap_or_else(|e| {
+                failure = Some(e);
+                false
+            })
+        })?;
+        match failure {
+            None if is_there => landing.finish_found(&self.inner),
             None => Ok(None),
+            Some(e) => Err(e),
         }
     }
 
@@ -201,8 +209,7 @@ impl<K: Message, V: Message> Dict<K, V> {
     ///
     /// As [`get`](Self::get).
     pub fn contains(&self, key: &K) -> Result<bool, DictError> {
-        let got = key.encode(|key| self.inner.get(self.manner, key, |_| ()))?;
-        Ok(got?.is_some())
+        key.encode(|key| self.inner.get(self.manner, key, &mut Onlooker))?
     }
 
     /// All pairs, in no order. Weakly consistent: a pair that is there all the time is seen once, with a value that it had during the
@@ -242,6 +249,35 @@ impl<K: Message, V: Message> Dict<K, V> {
         }
         let decode = |(key, value)| Ok((iter::decode(key)?, iter::decode(value)?));
         all.into_iter().map(decode).collect()
+    }
+}
+
+impl<K: Message> Dict<K, Bytes> {
+    /// As [`get`](Self::get), into the caller's buffer, whose old contents go, also on an error. Whether there is one.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ipc-doc-dict-into-{}", std::process::id()));
+    /// # let namespace = ipc_core::Namespace::at(&dir)?;
+    /// use ipc_core::{Bytes, Dict};
+    ///
+    /// let pages: Dict<String, Bytes> = Dict::options().namespace(&namespace).create("pages")?;
+    /// pages.set(&"front".into(), &b"<html>"[..].into())?;
+    /// let mut page = Vec::new(); // for all pages
+    /// assert!(pages.get_into(&"front".into(), &mut page)?);
+    /// assert_eq!(page, b"<html>");
+    /// # pages.unlink()?;
+    /// # std::fs::remove_dir_all(dir).ok();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn get_into(&self, key: &K, buffer: &mut Vec<u8>) -> Result<bool, DictError> {
+        buffer.clear();
+        let mut buffer = Buffer::new(buffer);
+        let is_there = key.encode(|key| self.inner.get(self.manner, key, &mut buffer))??;
+        buffer.finish(is_there, &self.inner)
     }
 }
 

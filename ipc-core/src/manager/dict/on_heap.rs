@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     change::{Done, When},
-    find::Look,
+    find::{Look, Sight},
     geometry::{self, Geometry},
     pair::NewPair,
     table::{Refusal, Table},
@@ -40,14 +40,24 @@ impl Table {
 
     pub(super) fn get_for_model(&self, key: &[u8]) -> Option<Vec<u8>> {
         let hashed = self.hashed(key);
-        loop {
+        let read = |sight: Sight<'_>| {
             let mut value = Vec::new();
-            let look = self.look(hashed, key, |pair| pair.copy_value(&mut value));
-            match look {
-                Look::Found(_) => return Some(value),
-                Look::Absent => return None,
-                Look::Overtaken => crate::prim::spin_loop(),
+            sight.pair.copy_value(&mut value);
+            Some(sight.is_valid()?.then_some(value))
+        };
+        if let Some(value) = self.glance(hashed, key).and_then(read) {
+            return value;
+        }
+        loop {
+            let value = match self.look(hashed, key) {
+                Look::Found(sight) => read(sight),
+                Look::Absent => Some(None),
+                Look::Overtaken => None,
+            };
+            if let Some(value) = value {
+                return value;
             }
+            crate::prim::spin_loop();
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) fn info_of_array(stripe: usize) -> u32 {
     (stripe as u32) << SHIFT | ARRAY
 }
 
-/// A pair in the heap, looked at.
+/// A pair in the heap, looked at. What is not part of its caller takes it by value, as in [`View`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair<'a> {
     pub(super) view: View<'a>,
@@ -53,7 +53,7 @@ pub(super) struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     /// `None` if the item is no pair.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(view: View<'a>) -> Option<Self> {
         let info = view.info();
         let kind = info & ((1 << KIND_BITS) - 1);
@@ -79,34 +79,34 @@ impl<'a> Pair<'a> {
         usize::from(self.is_temporary)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn has_key(&self, key: &[u8]) -> bool {
         self.key_bytes == key.len() && self.view.has_at(self.key_at(), key)
     }
 
-    pub(super) fn has_value(&self, value: &[u8]) -> bool {
+    pub(super) fn has_value(self, value: &[u8]) -> bool {
         self.value_bytes == value.len() && self.view.has_at(self.value_at, value)
     }
 
     /// Appends the key to `out`. Whether it is all there.
-    pub(super) fn copy_key(&self, out: &mut Vec<u8>) -> bool {
+    pub(super) fn copy_key(self, out: &mut Vec<u8>) -> bool {
         self.view.copy_out(self.key_at(), self.key_bytes, out)
     }
 
     /// Appends the value to `out`. Whether it is all there.
-    pub(super) fn copy_value(&self, out: &mut Vec<u8>) -> bool {
+    pub(super) fn copy_value(self, out: &mut Vec<u8>) -> bool {
         self.view.copy_out(self.value_at, self.value_bytes, out)
     }
 
     /// The value, where it is in one piece.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value(&self) -> Option<SharedBytes<'a>> {
         let words = self.view.whole()?.get(self.value_at..)?;
         SharedBytes::new(words, self.value_bytes)
     }
 
     /// In nanoseconds since 1970; 0 for ever.
-    #[inline]
+    #[inline(always)]
     pub(super) fn expiry(&self) -> u64 {
         if self.is_temporary {
             self.view.first_word()
@@ -115,7 +115,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_expired(&self) -> bool {
         self.is_temporary && is_past(self.expiry())
     }

@@ -273,10 +273,9 @@ impl Table {
     pub(crate) fn describe(&self) -> String {
         let (used, allocated) = self.heap.usage();
         let limit = self.geometry.heap.bytes();
-        format!(
-            "{} pairs in {used} bytes, {allocated} allocated, {limit} at the most",
-            self.len()
-        )
+        let len = self.len();
+        let plural = if len == 1 { "" } else { "s" };
+        format!("{len} pair{plural} in {used} bytes, {allocated} allocated, {limit} at the most")
     }
 }
 

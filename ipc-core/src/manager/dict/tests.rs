@@ -52,6 +52,42 @@ fn pairs_are_found_replaced_and_removed() {
 }
 
 #[test]
+fn who_is_first_has_the_key_until_its_time_is_over() {
+    let place = Place::new();
+    let dict: Dict<u8, u8> = place.dict();
+    let hour = Some(Duration::from_secs(3600));
+    assert!(dict.insert_new(&1, &1, hour).unwrap());
+    assert!(!dict.insert_new(&1, &2, None).unwrap());
+    assert_eq!(dict.get(&1).unwrap(), Some(1));
+    dict.set_ttl(&1, Some(Duration::ZERO)).unwrap();
+    assert!(dict.insert_new(&1, &3, hour).unwrap(), "it was over");
+    assert!(!dict.insert_new(&1, &4, hour).unwrap());
+    assert_eq!((dict.get(&1).unwrap(), dict.len()), (Some(3), 1));
+    let free = dict.stat().used;
+    for value in 0..100 {
+        assert!(!dict.insert_new(&1, &value, None).unwrap());
+    }
+    assert_eq!(dict.stat().used, free, "what was refused takes no memory");
+}
+
+#[test]
+fn a_value_of_any_length_is_read_into_a_buffer() {
+    let place = Place::new();
+    let dict: Dict<u32, Bytes> = place.dict();
+    let lengths = [0, 1, 8, 200, 5_000, 200_000];
+    for (key, length) in (0..).zip(lengths) {
+        dict.set(&key, &Bytes(vec![key as u8; length])).unwrap();
+    }
+    let mut buffer = b"before".to_vec();
+    for (key, length) in (0..).zip(lengths) {
+        assert!(dict.get_into(&key, &mut buffer).unwrap());
+        assert_eq!(buffer, vec![key as u8; length]);
+    }
+    assert!(!dict.get_into(&99, &mut buffer).unwrap());
+    assert!(buffer.is_empty());
+}
+
+#[test]
 fn a_dictionary_of_any_size_holds_what_was_put_into_it() {
     let place = Place::new();
     let dict: Dict<u32, Bytes> = place.dict();

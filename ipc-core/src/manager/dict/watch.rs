@@ -1,10 +1,14 @@
 //! Watching a dictionary.
 
+mod source;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
 use core::{fmt, time::Duration};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use super::{
     Dict,
@@ -59,7 +63,8 @@ enum Filter<K> {
     If(Box<dyn Fn(&K) -> bool + Send>),
 }
 
-/// Tells of each change of a [`Dict`], from [`watch`](Dict::watch) on.
+/// Tells of each change of a [`Dict`], from [`watch`](Dict::watch) on. [`Waitable`](crate::Waitable): it can be waited for beside other
+/// things.
 ///
 /// One thread uses it at a time (`&mut self`); any number of them in any number of processes watch a dictionary, and it knows nothing of
 /// them: a watcher that is slow, stopped or killed delays nobody. All see the changes of a key in the order in which they were made. A writer that
@@ -68,8 +73,8 @@ pub struct DictWatch<K, V> {
     dict: Dict<K, V>,
     reader: LogReader,
     filter: Filter<K>,
-    /// Changes left untold, as far as this one has told of that.
-    untold: u64,
+    /// Changes left untold, as far as this one has told of that. Shared with who waits for it beside other things.
+    untold: Arc<AtomicU64>,
     patience: Patience,
     /// The last entry.
     entry: Vec<u8>,
@@ -145,7 +150,7 @@ impl<K: Message, V: Message> Dict<K, V> {
             dict: self.clone(),
             reader,
             filter,
-            untold,
+            untold: Arc::new(AtomicU64::new(untold)),
             patience: Patience::new(),
             entry: Vec::new(),
         })
@@ -238,9 +243,10 @@ impl<K: Message, V: Message> DictWatch<K, V> {
     ) -> Result<Next<'w, K, V, R>, DictError> {
         inner.member.check()?;
         let untold = inner.table.untold();
-        if untold != self.untold {
-            let missed = untold.wrapping_sub(self.untold);
-            self.untold = untold;
+        let told = self.untold.load(Ordering::Relaxed); // this thread's
+        if untold != told {
+            let missed = untold.wrapping_sub(told);
+            self.untold.store(untold, Ordering::Relaxed);
             return Ok(Next::Change(DictChange::Missed(missed)));
         }
         let read = self.reader.read(&mut self.entry);

@@ -11,6 +11,8 @@ use crate::{
 };
 
 /// An item that somebody looks at. What is read in it counts only if [`Self::is_still`] says so afterwards.
+///
+/// What is not part of its caller takes it by value: so it need not be in memory for the others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
     heap: &'a Heap,
@@ -22,7 +24,7 @@ pub(crate) struct View<'a> {
 
 impl Heap {
     /// What `name` means now, if it means anything.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn view(&self, name: Ref) -> Option<View<'_>> {
         let block = self.words.get(name.word()..name.word() + 2)?;
         let head = Head(block[0].load(Acquire)); // O2
@@ -70,7 +72,7 @@ impl<'a> View<'a> {
     }
 
     /// The words of an item that is one block; `None` if it is more, or lies.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn whole(&self) -> Option<&'a [AtomicU64]> {
         if self.title.part() != Some(Part::Whole) {
             return None;
@@ -92,7 +94,7 @@ impl<'a> View<'a> {
     }
 
     /// Appends `bytes` bytes from word `start` on to `out`. Whether there were so many.
-    pub(crate) fn copy_out(&self, start: usize, bytes: usize, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn copy_out(self, start: usize, bytes: usize, out: &mut Vec<u8>) -> bool {
         match self.whole() {
             Some(words) => words
                 .get(start..)
@@ -102,7 +104,7 @@ impl<'a> View<'a> {
     }
 
     #[cold]
-    fn copy_out_long(&self, start: usize, bytes: usize, out: &mut Vec<u8>) -> bool {
+    fn copy_out_long(self, start: usize, bytes: usize, out: &mut Vec<u8>) -> bool {
         // No item is longer than the heap, whatever it says.
         let most = self.words().min(self.heap.words.len());
         let end = start.checked_add(words_of(bytes));
@@ -129,7 +131,7 @@ impl<'a> View<'a> {
     }
 
     /// The words in one block of several, and where it goes on.
-    fn piece(&self, name: Ref) -> Option<(&'a [AtomicU64], Link)> {
+    fn piece(self, name: Ref) -> Option<(&'a [AtomicU64], Link)> {
         let link = self.heap.link(name.block())?;
         let start = name.word() + PART_HEADER / 8;
         let words = self.heap.words.get(start..start + link.words())?;
@@ -137,7 +139,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether `bytes` stand in the item from word `start` on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_at(&self, start: usize, bytes: &[u8]) -> bool {
         match self.whole() {
             Some(words) => words
@@ -148,13 +150,13 @@ impl<'a> View<'a> {
     }
 
     #[cold]
-    fn has_at_long(&self, start: usize, bytes: &[u8]) -> bool {
+    fn has_at_long(self, start: usize, bytes: &[u8]) -> bool {
         let mut there = Vec::new();
         self.copy_out(start, bytes.len(), &mut there) && there == bytes
     }
 
     /// Whether all that was read in the item so far was the item.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_still(&self) -> bool {
         prim::acquire_fence(); // O2
         self.head.is_same_use(Head(self.word.load(Relaxed)))

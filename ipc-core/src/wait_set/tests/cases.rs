@@ -2,14 +2,15 @@
 
 use std::{
     path::PathBuf,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
 use super::super::waitable::{Subject, Thing, Waitable};
 use crate::{
-    BoundedSemaphore, Broadcast, Event, JoinableQueue, LifoQueue, Namespace, PriorityQueue, Queue,
-    Semaphore, error::Result, object::source::Watched,
+    BoundedSemaphore, Broadcast, Dict, DictWatch, Event, JoinableQueue, LifoQueue, Namespace,
+    PriorityQueue, Queue, Semaphore, error::Result, object::source::Watched,
 };
 
 /// A namespace of its own for one test, which goes with it.
@@ -114,6 +115,30 @@ fn readable_cases(place: &Namespace) -> Vec<Case> {
         ),
     ]
 }
+
+/// It is received from while it is waited for.
+fn watch_case(place: &Namespace) -> Case {
+    let dict: Dict<u32, u32> = Dict::options().namespace(place).create("dict").unwrap();
+    let watch = Arc::new(Mutex::new(dict.watch().unwrap()));
+    let thing = Locked(Arc::clone(&watch));
+    case!(
+        "watch",
+        thing,
+        move || dict.set(&1, &1).unwrap(),
+        move || assert!(watch.lock().unwrap().try_recv().unwrap().is_some())
+    )
+}
+
+/// A watch that its test uses meanwhile.
+struct Locked(Arc<Mutex<DictWatch<u32, u32>>>);
+
+impl Subject for Locked {
+    fn thing(&self) -> Result<Thing> {
+        self.0.lock().unwrap().thing()
+    }
+}
+
+impl Waitable for Locked {}
 
 fn writable_cases(place: &Namespace) -> Vec<Case> {
     let queue: Queue<u32> = Queue::options(1).namespace(place).create("queue2").unwrap();
@@ -248,6 +273,7 @@ pub(super) fn cases(place: &Namespace) -> Vec<Case> {
         writable_cases(place),
         job_cases(place),
         broadcast_cases(place),
+        vec![watch_case(place)],
     ]
     .into_iter()
     .flatten()

@@ -24,6 +24,12 @@ pub(super) trait AnyDict {
     fn value_sort(&self) -> Sort;
     fn get(&self, key: &Datum) -> Result<Option<Datum>, DictError>;
     fn set(&self, key: &Datum, value: &Datum, ttl: Option<Duration>) -> Result<(), DictError>;
+    fn insert_new(
+        &self,
+        key: &Datum,
+        value: &Datum,
+        ttl: Option<Duration>,
+    ) -> Result<bool, DictError>;
     fn remove(&self, key: &Datum) -> Result<bool, DictError>;
     fn swap(
         &self,
@@ -96,6 +102,15 @@ impl<K: Known + 'static, V: Known + 'static> AnyDict for Dict<K, V> {
                 .map(|_| ()),
             None => self.set(&own(key), &own(value)),
         }
+    }
+
+    fn insert_new(
+        &self,
+        key: &Datum,
+        value: &Datum,
+        ttl: Option<Duration>,
+    ) -> Result<bool, DictError> {
+        self.insert_new(&own(key), &own(value), ttl)
     }
 
     fn remove(&self, key: &Datum) -> Result<bool, DictError> {

@@ -25,7 +25,7 @@ pub(super) fn set(place: &Place, args: Set) -> Outcome {
     if !args.new {
         return opened.patiently(|dict| dict.set(&key, &value, args.ttl));
     }
-    match opened.patiently(|dict| dict.swap(&key, None, Some(&value)))? {
+    match opened.patiently(|dict| dict.insert_new(&key, &value, args.ttl))? {
         true => Ok(()),
         false => Err(Failure::Exists(format!(
             "the key {:?} has a value already",

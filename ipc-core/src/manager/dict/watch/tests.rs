@@ -225,3 +225,34 @@ fn a_dictionary_keeps_some_changes() {
         );
     }
 }
+
+#[test]
+fn a_watch_is_waited_for_beside_other_things() {
+    let place = Place::new();
+    let dict: Dict<u8, u8> = place.options().watch_capacity(4).create("d").unwrap();
+    let mut watch = dict.watch_key(&1).unwrap();
+    let is_ready = |watch: &DictWatch<u8, u8>| {
+        let ready = crate::wait(&[watch], Duration::from_millis(5)).unwrap();
+        !ready.is_empty()
+    };
+    assert!(!is_ready(&watch));
+    dict.set(&2, &2).unwrap();
+    assert!(is_ready(&watch), "of any key");
+    assert_eq!(watch.try_recv().unwrap(), None);
+    assert!(!is_ready(&watch), "that was passed over");
+    for value in 0..10 {
+        dict.set(&1, &value).unwrap();
+    }
+    assert!(is_ready(&watch));
+    let told = drain(&mut watch);
+    assert!(matches!(told[0], DictChange::Missed(_)), "{told:?}");
+    assert!(!is_ready(&watch));
+    dict.inner.table.leave_untold();
+    assert!(is_ready(&watch), "something was left untold");
+    assert_eq!(drain(&mut watch), [DictChange::Missed(1)]);
+    assert!(!is_ready(&watch));
+    let mut set = crate::WaitSet::new();
+    set.add("watch", &watch).unwrap();
+    drop(watch);
+    assert_eq!(set.try_wait().unwrap(), ["watch"], "it has gone");
+}
