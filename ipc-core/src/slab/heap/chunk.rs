@@ -146,7 +146,7 @@ impl Heap {
             return;
         };
         bits.fetch_or(mask, Relaxed);
-        prim::full_fence_after_rmw(); // O6
+        prim::full_fence_after_rmw(); // O6: before the look
         if control[SUMMARY].load(Relaxed) & 1 << at == 0 {
             control[SUMMARY].fetch_or(1 << at, Relaxed);
         }
@@ -220,7 +220,7 @@ impl Heap {
             return Ok(false);
         }
         let mine = seen.retiring(me);
-        let exchange = control[CTL].compare_exchange(seen.0, mine.0, AcqRel, Relaxed); // O3, O4
+        let exchange = control[CTL].compare_exchange(seen.0, mine.0, Release, Relaxed); // O4
         if exchange.is_err() {
             return Ok(false);
         }
@@ -229,7 +229,7 @@ impl Heap {
             let retired = found.become_of(me, State::Retired);
             found.is_free_in(seen.generation())
                 && head
-                    .compare_exchange(found.0, retired.0, AcqRel, Relaxed) // O1, O4
+                    .compare_exchange(found.0, retired.0, Acquire, Relaxed) // O1
                     .is_ok()
         });
         if has_all {
@@ -241,7 +241,7 @@ impl Heap {
             self.take_back(me, chunk, size);
             // Who gave up its hints meanwhile lost them.
             self.set_bits_of_free(chunk, size, mine);
-            control[CTL].store(mine.used().0, Release); // O3
+            control[CTL].store(mine.used().0, Release); // O3, again
         }
         Ok(has_all)
     }
