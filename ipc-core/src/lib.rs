@@ -42,6 +42,8 @@ mod channel;
 
 mod manager;
 
+mod process;
+
 mod wait_set;
 
 mod inspect;
@@ -85,6 +87,13 @@ pub use manager::{
 };
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};
+#[cfg(feature = "logging")]
+pub use process::logging;
+pub use process::{
+    CurrentProcess, Exit, Function, JoinError, Panic, ParentDeath, ParentProcess, Process,
+    ProcessBuilder, SpawnError, Stdio, Worker, active_children, cpu_count, current_process, init,
+    parent_process,
+};
 pub use shared_memory::{SharedMemory, SharedMemoryOptions, SharedMemoryStat};
 pub use sync::{
     AcquireTimeoutError, Barrier, BarrierError, BoundedSemaphore, BoundedSemaphoreGuard, Condition,

@@ -16,6 +16,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::{
+    cell::Cell,
     collections::HashMap,
     fs::File,
     io,
@@ -456,6 +457,7 @@ impl Object {
 
     /// What another process needs to come to this object.
     pub(crate) fn ticket(&self) -> Ticket {
+        TICKETS.set(TICKETS.get().wrapping_add(1));
         Ticket {
             path: self.path.clone(),
             inode: self.inode,
@@ -488,6 +490,18 @@ impl Drop for Object {
             let _ = family::collect(family); // the same
         }
     }
+}
+
+thread_local! {
+    /// How many tickets this thread has written.
+    static TICKETS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Calls `write`, and says whether that has written any ticket: who redeems one needs that the object is still there.
+pub(crate) fn noting_tickets<R>(write: impl FnOnce() -> R) -> (R, bool) {
+    let before = TICKETS.get();
+    let written = write();
+    (written, TICKETS.get() != before)
 }
 
 /// A handle on its way to another process.
