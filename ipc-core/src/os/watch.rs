@@ -77,7 +77,7 @@ mod tests {
         writer.write_all(b"x").unwrap();
         assert_eq!(watch.wait().unwrap(), [7]);
         watch.call();
-        assert_eq!(watch.wait().unwrap(), []);
+        assert!(watch.wait().unwrap().is_empty());
         watch.forget(reader.as_fd());
         watch.add(reader.as_fd(), 8).unwrap();
         assert_eq!(watch.wait().unwrap(), [8]);

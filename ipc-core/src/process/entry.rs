@@ -55,11 +55,12 @@ pub(super) fn is_initialised() -> bool {
 ///
 /// A test harness has a `main` of its own; tests that spawn are programs of their own (`harness = false`).
 ///
-/// ```no_run
-/// fn main() {
-///     ipc_core::init();
-///     // …
-/// }
+/// ```
+/// // fn main()
+/// ipc_core::init();
+/// let child = ipc_core::Process::spawn(|a: u32, b: u32| a + b, (3, 4))?;
+/// assert_eq!(child.join()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn init() {
     let Some(calling) = std::env::var_os(VARIABLE) else {

@@ -259,3 +259,106 @@ fn word(head: &[u8; HEADER as usize], at: usize) -> u64 {
     word.copy_from_slice(&head[at..at + 8]);
     u64::from_ne_bytes(word)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn order() -> Order {
+        Order {
+            program: (1, 2),
+            function: "f".into(),
+            distance: 3,
+            name: "n".into(),
+            identity: vec![1],
+            is_daemon: false,
+            parent_death: ParentDeath::Continue,
+            parent_name: "p".into(),
+            parent_pid: 4,
+            number: 5,
+            taken: None,
+            directory: None,
+            command_name: Vec::new(),
+            log_level: 0,
+        }
+    }
+
+    fn sent(arguments: &[u8]) -> Letter {
+        let letter = Letter::new().expect("the system has memory");
+        letter.send(&order(), arguments).expect("there is room");
+        letter
+    }
+
+    #[test]
+    fn what_is_sent_arrives_and_what_is_reported_comes_back() {
+        for length in [0, 1, 5000, 1 << 20] {
+            let arguments = vec![7; length];
+            let letter = sent(&arguments);
+            assert!(letter.is_new() && letter.is_open());
+            let (order, arrived) = letter.read().expect("it is whole");
+            assert_eq!((order.name.as_str(), order.number), ("n", 5));
+            assert!(arrived == arguments);
+            letter.set_state(State::Begun).expect("it is there");
+            assert!(!letter.is_new());
+            letter.forget_arguments(length);
+            let (state, report) = letter.reported().expect("there is none");
+            assert_eq!((state, report), (Some(State::Begun), Vec::new()));
+            letter
+                .report(State::Returned, &arguments)
+                .expect("there is room");
+            let (state, report) = letter.reported().expect("it is whole");
+            assert!(state == Some(State::Returned) && report == arguments);
+        }
+    }
+
+    #[test]
+    fn a_child_that_lies_is_an_error_and_costs_no_memory() {
+        let letter = sent(b"arguments");
+        letter.report(State::Returned, b"report").expect("room");
+        let at = |word: u64, offset: u64| {
+            letter
+                .file
+                .write_all_at(&word.to_ne_bytes(), offset)
+                .expect("it is there");
+        };
+        let (start, _) = (word(&letter.header().expect("whole"), 40), ());
+        for (offset, length) in [
+            (start, u64::MAX),
+            (start, 1 << 50),
+            (u64::MAX, 6),
+            (u64::MAX - 3, u64::MAX),
+            (1 << 40, 6),
+            (start + 1, 6),
+        ] {
+            at(offset, REPORT);
+            at(length, REPORT + 8);
+            assert!(letter.reported().is_err(), "{offset} {length}");
+        }
+        // Long, and nothing behind it.
+        letter.file.set_len(1 << 45).expect("sparse");
+        at(start, REPORT);
+        at(1 << 44, REPORT + 8);
+        assert!(letter.reported().is_err());
+        at(0, REPORT + 8);
+        at(77, STATE);
+        let (state, _) = letter.reported().expect("there is none");
+        assert_eq!(state, None);
+        letter.file.set_len(20).expect("cut short");
+        assert!(letter.reported().is_err() && letter.read().is_err());
+        assert!(!letter.is_open() && !letter.is_new());
+    }
+
+    #[test]
+    fn a_descriptor_that_is_no_letter_or_another_is_none() {
+        let letter = sent(b"");
+        assert!(Letter::received(letter.number(), letter.nonce() + 1).is_none());
+        assert!(Letter::received(-1, letter.nonce()).is_none());
+        assert!(Letter::received(0, letter.nonce()).is_none());
+        let file = File::open("/proc/self/exe").expect("it runs");
+        assert!(Letter::received(file.as_raw_fd(), letter.nonce()).is_none());
+        let (this, number) = (std::process::id(), letter.number());
+        let again = Letter::by_way_of(this, number, letter.nonce());
+        assert!(again.expect("it is open here").is_new());
+        assert!(Letter::by_way_of(this, file.as_raw_fd(), letter.nonce()).is_err());
+    }
+}
