@@ -12,6 +12,7 @@ mod joinable;
 mod loan;
 mod peers;
 mod pipe;
+mod process;
 mod queue;
 mod shared;
 mod suite;
@@ -98,5 +99,6 @@ fn main() {
     family::families(&mut suite);
     shared::values(&mut suite);
     shared::lists(&mut suite);
+    process::start_and_join(&mut suite);
     suite.finish();
 }

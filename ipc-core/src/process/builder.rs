@@ -1,12 +1,9 @@
-//! How a process is to be started, and starting it.
+//! How a process is to be started.
 
 use std::{
-    any::Any,
-    collections::BTreeMap,
     ffi::{OsStr, OsString},
-    fs::OpenOptions,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -17,22 +14,14 @@ use nix::sys::signal::Signal;
 use super::{
     Process,
     callable::{Function, Worker, work},
-    child::{Child, Children, Kept, Newborn, Pipes, Thread},
-    current::Current,
+    child::{Newborn, Pipes},
+    children::Children,
     entry::{self, entry_of},
-    letter::{Letter, Order, ParentDeath},
-    logging,
+    letter::ParentDeath,
+    start::by,
     status::{Exit, SpawnError},
 };
-use crate::{
-    error::Error,
-    message::Message,
-    object::lifetime,
-    os::{
-        child::{self, Environment, Start},
-        image::Entry,
-    },
-};
+use crate::{error::Error, message::Message, os::child};
 
 /// What a process's standard input, output or error is.
 #[derive(Debug, Clone, Default)]
@@ -55,18 +44,9 @@ impl<D: Into<OwnedFd>> From<D> for Stdio {
     }
 }
 
-/// What is to be started, beside the settings.
-struct Launch<'a> {
-    entry: &'static Entry,
-    distance: usize,
-    number: u32,
-    name: &'a str,
-    arguments: &'a [u8],
-}
-
 /// A change of the environment.
 #[derive(Debug, Clone)]
-enum Change {
+pub(super) enum Change {
     Clear,
     Set(OsString, OsString),
     Remove(OsString),
@@ -98,11 +78,11 @@ enum Change {
 #[derive(Debug, Clone, Default)]
 #[must_use = "settings start nothing until `spawn`, `start` or `command`"]
 pub struct ProcessBuilder {
-    name: Option<String>,
-    is_daemon: bool,
-    environment: Vec<Change>,
-    streams: [Stdio; 3],
-    directory: Option<PathBuf>,
+    pub(super) name: Option<String>,
+    pub(super) is_daemon: bool,
+    pub(super) environment: Vec<Change>,
+    pub(super) streams: [Stdio; 3],
+    pub(super) directory: Option<PathBuf>,
     parent_death: Option<ParentDeath>,
 }
 
@@ -253,172 +233,7 @@ impl ProcessBuilder {
         Ok(())
     }
 
-    /// Starts this program again.
-    fn launch<A: Message + Send + 'static, R: Message>(
-        &self,
-        entry: &'static Entry,
-        arguments: A,
-        stem: &str,
-    ) -> Result<Process<R>, SpawnError> {
-        if !entry::is_initialised() {
-            return Err(SpawnError::NotInitialised);
-        }
-        let distance = entry.distance().ok_or(SpawnError::NotInProgram {
-            function: entry.name(),
-        })?;
-        let children = Children::this();
-        let number = children.next();
-        let name = self.name_for(stem, number);
-        let (bytes, has_handles) = lifetime::noting_tickets(|| arguments.encode(<[u8]>::to_vec));
-        let bytes = bytes?;
-        // Those with handles in them stay until the child has its own.
-        let kept = has_handles.then(|| Box::new(arguments) as Box<dyn Any + Send>);
-        let launch = Launch {
-            entry,
-            distance,
-            number,
-            name: &name,
-            arguments: &bytes,
-        };
-        let started = self.try_launch(children, &launch, kept);
-        match started {
-            Ok(child) => Ok(Process::of_function(child)),
-            Err(e) => {
-                let label = format!("process {name:?}");
-                Err(SpawnError::Failed(Error::from_io(&label, "start", &e)))
-            }
-        }
-    }
-
-    fn try_launch(
-        &self,
-        children: &Children,
-        launch: &Launch<'_>,
-        kept: Option<Box<dyn Any + Send>>,
-    ) -> io::Result<Arc<Child>> {
-        let thread = children.thread()?;
-        let letter = Letter::new()?;
-        let (kept, teller) = kept.map(keep).transpose()?.unzip();
-        let taken = kept.as_ref().map(|kept| kept.taken.as_raw_fd());
-        letter.send(
-            &self.order(launch, letter.number(), taken)?,
-            launch.arguments,
-        )?;
-        // What the child needs takes numbers that the parent has and the child does not need.
-        let spare = thread.spare.as_raw_fd();
-        let mut passed = vec![
-            (letter.number(), spare),
-            (thread.this_process.as_raw_fd(), letter.number()),
-        ];
-        passed.extend(teller.as_ref().map(AsRawFd::as_raw_fd).zip(taken));
-        let streams = self.opened_streams()?;
-        let start = Start {
-            environment: self.environment(spare, letter.nonce())?,
-            streams: streams
-                .each_ref()
-                .map(|fd| fd.as_ref().map(AsRawFd::as_raw_fd)),
-            passed,
-        };
-        let pid = match self.parting() {
-            None => start.now()?,
-            Some(_) => by(&thread, move || start.now())?,
-        };
-        let newborn = Newborn {
-            name: launch.name.to_owned(),
-            is_daemon: self.is_daemon,
-            letter: Some(letter),
-            kept,
-            pipes: Pipes::default(),
-        };
-        children.adopt(pid, newborn)
-    }
-
-    fn order(&self, launch: &Launch<'_>, number: i32, taken: Option<i32>) -> io::Result<Order> {
-        let current = Current::get();
-        let mut identity = current.identity.clone();
-        identity.push(launch.number);
-        let directory = self.directory.as_ref();
-        // Looked at here, where the error is of use.
-        if let Some(directory) = directory
-            && !std::fs::metadata(directory)?.is_dir()
-        {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        Ok(Order {
-            program: current.program,
-            function: launch.entry.name().to_owned(),
-            distance: launch.distance,
-            name: launch.name.to_owned(),
-            identity,
-            is_daemon: self.is_daemon,
-            parent_death: self.policy(),
-            parent_name: current.name.clone(),
-            parent_pid: std::process::id(),
-            number,
-            taken,
-            directory: directory.cloned(),
-            command_name: current.command_name.clone(),
-            log_level: logging::inherited(),
-        })
-    }
-
-    /// Its streams where they are not inherited, with numbers that no standard stream has.
-    fn opened_streams(&self) -> io::Result<[Option<Arc<OwnedFd>>; 3]> {
-        let mut opened = [None, None, None];
-        for (to, stream) in opened.iter_mut().zip(&self.streams) {
-            *to = match stream {
-                Stdio::Inherit => None,
-                Stdio::Descriptor(fd) if fd.as_raw_fd() > 2 => Some(Arc::clone(fd)),
-                Stdio::Descriptor(fd) => {
-                    Some(Arc::new(child::duplicate_above_streams(fd.as_fd())?))
-                }
-                Stdio::Null => {
-                    let null = OpenOptions::new()
-                        .read(true)
-                        .write(true)
-                        .open("/dev/null")?;
-                    Some(Arc::new(child::above_streams(null.into())?))
-                }
-            };
-        }
-        Ok(opened)
-    }
-
-    /// All variables, and the one that tells the child what it is.
-    fn environment(&self, number: i32, nonce: u64) -> io::Result<Environment> {
-        let mut environment = Environment::default();
-        if self.environment.is_empty() {
-            for (key, value) in std::env::vars_os().filter(|(key, _)| key != entry::VARIABLE) {
-                environment.push(&key, &value)?;
-            }
-        } else {
-            let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
-            for change in &self.environment {
-                match change {
-                    Change::Clear => all.clear(),
-                    Change::Remove(key) => drop(all.remove(key)),
-                    Change::Set(key, value) => drop(all.insert(key.clone(), value.clone())),
-                }
-            }
-            all.remove(OsStr::new(entry::VARIABLE));
-            for (key, value) in &all {
-                environment.push(key, value)?;
-            }
-        }
-        let calling = entry::calling(number, nonce);
-        environment.push(entry::VARIABLE.as_ref(), calling.as_ref())?;
-        Ok(environment)
-    }
-
-    fn name_for(&self, stem: &str, number: u32) -> String {
-        self.name.clone().unwrap_or_else(|| {
-            let ancestors = Current::get().identity.iter();
-            let numbers: Vec<String> = ancestors.chain([&number]).map(u32::to_string).collect();
-            format!("{stem}-{}", numbers.join(":"))
-        })
-    }
-
-    fn policy(&self) -> ParentDeath {
+    pub(super) fn policy(&self) -> ParentDeath {
         let default = match self.is_daemon {
             true => ParentDeath::Kill,
             false => ParentDeath::Continue,
@@ -426,25 +241,7 @@ impl ProcessBuilder {
         self.parent_death.unwrap_or(default)
     }
 
-    fn parting(&self) -> Option<Signal> {
+    pub(super) fn parting(&self) -> Option<Signal> {
         entry::parting_signal(self.policy())
     }
-}
-
-fn keep(arguments: Box<dyn Any + Send>) -> io::Result<(Kept, OwnedFd)> {
-    let (reader, writer) = io::pipe()?;
-    let kept = Kept {
-        taken: child::above_streams(reader.into())?,
-        _arguments: arguments,
-    };
-    Ok((kept, child::above_streams(writer.into())?))
-}
-
-/// Has the thread that ends with this process start something.
-fn by<R: Send + 'static>(
-    thread: &Thread,
-    start: impl FnOnce() -> io::Result<R> + Send + 'static,
-) -> io::Result<R> {
-    let gone = || Err(io::Error::from_raw_os_error(libc::EBADF));
-    thread.make(start).unwrap_or_else(gone)
 }

@@ -249,8 +249,11 @@ impl Vocation {
                 FAILURE
             }
             Err(payload) => {
-                let panic = locked(&last).take().unwrap_or_else(|| Panic {
-                    message: text_of(&*payload),
+                let message = text_of(&*payload);
+                // Another's, if this one came by without the hook.
+                let noted = locked(&last).take().filter(|p| p.message == message);
+                let panic = noted.unwrap_or(Panic {
+                    message,
                     location: None,
                 });
                 this.report_panic(&panic);

@@ -15,16 +15,18 @@
 //! | `log_to_stderr(level)` | `logging::to_stderr(level)`, with the feature `logging` |
 //!
 //! How a function is found again is in [`crate::os::image`], what parent and child tell each other in [`letter`], what a child does in
-//! [`entry`], and what becomes of children in [`child`].
+//! [`entry`], and what becomes of children in [`child`] and [`children`].
 
 mod builder;
 mod callable;
 pub(crate) mod child;
+mod children;
 mod current;
 mod entry;
 mod letter;
 #[cfg(feature = "logging")]
 pub mod logging;
+mod start;
 mod status;
 
 /// Nothing is logged.
@@ -58,7 +60,8 @@ pub use letter::ParentDeath;
 pub use status::{Exit, JoinError, Panic, SpawnError};
 
 use self::{
-    child::{Child, Children, locked},
+    child::{Child, locked},
+    children::Children,
     letter::State,
 };
 use crate::{
