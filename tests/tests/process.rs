@@ -2,8 +2,7 @@
 //!
 //! Each test runs a scenario of `ipc_tests::parent` in a process of its own, whose program its children are copies of.
 
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -35,9 +34,15 @@ impl Drop for Place {
     }
 }
 
+/// Not a pipe: who outlives the scenario may have it, too.
+fn errors(place: &Place) -> PathBuf {
+    place.0.join("errors")
+}
+
 fn start(program: &Path, scenario: &str, place: &Place) -> Child {
     let mut command = Command::new(program);
-    command.arg(scenario).arg(&place.0).stderr(Stdio::piped());
+    let errors = File::create(errors(place)).expect("make a file");
+    command.arg(scenario).arg(&place.0).stderr(errors);
     command.stdin(Stdio::null());
     command.spawn().expect("the scenario can be run")
 }
@@ -49,29 +54,20 @@ fn has_ended(exit: &ProcessExit, limit: Duration) -> bool {
         .is_empty()
 }
 
-fn end(mut child: Child, scenario: &str) {
-    let mut errors = child.stderr.take().expect("piped");
-    let reader = std::thread::spawn(move || {
-        let mut said = Vec::new();
-        errors
-            .read_to_end(&mut said)
-            .map(|_| String::from_utf8_lossy(&said).into_owned())
-    });
-    if wait(&[&child], Some(LIMIT))
-        .expect("it can be watched")
-        .is_empty()
-    {
+fn end(mut child: Child, scenario: &str, place: &Place) {
+    let exit = wait(&[&child], Some(LIMIT)).expect("it can be watched");
+    if exit.is_empty() {
         child.kill().expect("it can be killed");
-        panic!("{scenario} does not end");
     }
     let status = child.wait().expect("it has ended");
-    let said = reader.join().expect("no panic").expect("it can be read");
+    let said = fs::read_to_string(errors(place)).unwrap_or_default();
+    assert!(!exit.is_empty(), "{scenario} does not end\n{said}");
     assert!(status.success(), "{scenario}: {status}\n{said}");
 }
 
 fn run(scenario: &str) {
     let place = Place::new(scenario);
-    end(start(Path::new(PARENT), scenario, &place), scenario);
+    end(start(Path::new(PARENT), scenario, &place), scenario, &place);
 }
 
 macro_rules! scenarios {
@@ -113,7 +109,7 @@ fn a_program_whose_file_is_replaced_starts_itself_nevertheless() {
     let place = Place::new("replaced");
     let copy = place.0.join("copy of parent");
     fs::copy(PARENT, &copy).expect("copy the program");
-    end(start(&copy, "replaced", &place), "replaced");
+    end(start(&copy, "replaced", &place), "replaced", &place);
 }
 
 #[test]
@@ -160,7 +156,7 @@ fn at_a_normal_exit_daemons_are_ended_and_others_are_waited_for() {
     let parent = start(Path::new(PARENT), "leaves", &place);
     let daemon = signed(&place.0, "daemon");
     let exit = ProcessExit::of(daemon);
-    end(parent, "leaves");
+    end(parent, "leaves", &place);
     assert!(
         place.0.join("last").exists(),
         "the other one was waited for"
@@ -181,6 +177,6 @@ fn a_daemon_that_hears_nothing_is_killed_at_the_exit_of_its_parent() {
     let place = Place::new("stubborn");
     let parent = start(Path::new(PARENT), "stubborn", &place);
     let exit = ProcessExit::of(signed(&place.0, "daemon"));
-    end(parent, "stubborn");
+    end(parent, "stubborn", &place);
     assert!(exit.is_err() || has_ended(&exit.expect("it is watched"), Duration::ZERO));
 }

@@ -28,7 +28,7 @@ use super::{
     status::Panic,
 };
 use crate::{
-    message::{Message, Received, sealed::Sealed},
+    message::{DecodeError, Message, Received, sealed::Sealed},
     os::{
         child,
         image::{Body, Entry},
@@ -141,7 +141,7 @@ where
 }
 
 /// The value that these bytes are.
-pub(super) fn decode<M: Message>(bytes: Vec<u8>) -> Result<M, crate::DecodeError> {
+pub(super) fn decode<M: Message>(bytes: Vec<u8>) -> Result<M, DecodeError> {
     let mut place = Vec::with_capacity(1);
     M::decode(Received::Owned(bytes), &mut place)?;
     Ok(place.pop().expect("decoded, so it is there"))

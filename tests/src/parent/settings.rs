@@ -241,7 +241,7 @@ pub fn commands(directory: &Path) {
     let here = fs::canonicalize(directory).unwrap();
     assert_eq!(said, format!("v {} asked\n", here.display()));
     assert!(child.join().unwrap().is_success());
-    let killed = Process::command(shell("sleep 1000")).unwrap();
+    let killed = Process::command(shell("exec sleep 1000")).unwrap();
     killed.kill().unwrap();
     assert_eq!(killed.join().unwrap(), Exit::Signal(9));
     let none = Process::command(Command::new("/nowhere/at/all"));
