@@ -61,7 +61,7 @@ fn answer(questions: Queue<String>, mut answers: Sender<String>, done: Event) {
 
 /// Handles of objects without names travel, also when the parent drops its own at once.
 pub fn handles(directory: &Path) {
-    let namespace = Namespace::at(directory).unwrap();
+    let namespace = Namespace::at(directory.join("objects")).unwrap();
     let questions = Queue::options(4).namespace(&namespace).anonymous().unwrap();
     let (mut receiver, sender) = Pipe::options().namespace(&namespace).simplex().unwrap();
     let done = Event::options().namespace(&namespace).anonymous().unwrap();
