@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use super::{
     Process,
-    callable::{Function, Worker, work},
+    callable::{Function, Worker, check, work},
     child::{Newborn, Pipes},
     children::Children,
     entry::{self, entry_of},
@@ -161,6 +161,7 @@ impl ProcessBuilder {
         F: Function<A, Output: Message>,
         A: Message + Send + 'static,
     {
+        const { check::<F>() };
         self.launch(entry_of::<F, A>(&function), arguments, "Process")
     }
 

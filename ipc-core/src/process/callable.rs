@@ -19,6 +19,14 @@ pub trait Function<Arguments>: Send + 'static {
     fn call(self, arguments: Arguments) -> Self::Output;
 }
 
+/// Does not compile for a function that captures something.
+pub(super) const fn check<F>() {
+    assert!(
+        size_of::<F>() == 0 && !core::mem::needs_drop::<F>(),
+        "a function that another process is to run cannot capture anything, nor be a function pointer: give what it needs as arguments"
+    );
+}
+
 macro_rules! functions {
     ($([$($name:ident)*])*) => {$(
         impl<F, R, $($name),*> Function<($($name,)*)> for F

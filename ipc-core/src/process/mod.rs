@@ -160,6 +160,7 @@ impl Process {
         F: Function<A, Output: Message>,
         A: Message + Send + 'static,
     {
+        const { callable::check::<F>() };
         Self::builder().spawn(function, arguments)
     }
 
