@@ -105,10 +105,10 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Adds one variable; an error if one of the two cannot stand in one.
+    /// Adds one variable, however odd; an error if there is a zero in it.
     pub(crate) fn push(&mut self, key: &OsStr, value: &OsStr) -> io::Result<()> {
         let (key, value) = (key.as_bytes(), value.as_bytes());
-        if key.is_empty() || key.contains(&b'=') || key.contains(&0) || value.contains(&0) {
+        if key.contains(&0) || value.contains(&0) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         for part in [key, b"=", value, b"\0"] {

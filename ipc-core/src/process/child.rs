@@ -190,6 +190,15 @@ impl Child {
         }
     }
 
+    /// Drops the arguments if the child has its own.
+    pub(super) fn forget_taken_arguments(&self) {
+        let has_told = |kept: &Kept| child::wait_until(kept.taken.as_fd(), 0);
+        let is_taken = locked(&self.kept).as_ref().map(has_told);
+        if matches!(is_taken, Some(Ok(true))) {
+            self.forget_arguments();
+        }
+    }
+
     /// Drops the arguments: the child has its own, or will never have.
     pub(super) fn forget_arguments(&self) {
         let kept = locked(&self.kept).take();

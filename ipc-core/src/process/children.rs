@@ -86,7 +86,9 @@ impl Thread {
                 let _ = panic::catch_unwind(look);
             }
             let jobs = locked(&self.jobs).replace(Vec::new());
-            jobs.into_iter().flatten().for_each(|work| (work.0)());
+            for Work(job) in jobs.into_iter().flatten() {
+                let _ = panic::catch_unwind(AssertUnwindSafe(job));
+            }
         }
         // Somebody has closed every descriptor of this process's. Who waits for a job learns that it is gone.
         drop(locked(&self.jobs).take());
@@ -182,7 +184,7 @@ impl Children {
         named.retain(|child| child.pid == pid);
         for child in named {
             if key & ARGUMENTS != 0 {
-                child.forget_arguments();
+                child.forget_taken_arguments();
             } else if child.is_alive() {
                 // The event was the other one's.
             } else if let Some(fd) = child.descriptor()

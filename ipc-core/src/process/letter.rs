@@ -25,6 +25,7 @@ use std::{
     io,
     os::{fd::AsRawFd, unix::fs::FileExt},
     path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use crate::os::{child, clock, file};
@@ -112,7 +113,9 @@ pub(super) struct Letter {
 impl Letter {
     /// An empty one. The order needs its number.
     pub(super) fn new() -> io::Result<Self> {
-        let nonce = clock::monotonic_ns() ^ u64::from(std::process::id()).rotate_right(24);
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        // Only a number: it orders nothing.
+        let nonce = clock::monotonic_ns() ^ COUNT.fetch_add(1, Ordering::Relaxed).rotate_right(16);
         Ok(Self {
             file: child::memory(NAME)?,
             nonce,

@@ -6,7 +6,10 @@ use std::{
     ffi::{OsStr, OsString},
     fs::OpenOptions,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     sync::Arc,
 };
 
@@ -185,6 +188,9 @@ impl ProcessBuilder {
                 match change {
                     Change::Clear => all.clear(),
                     Change::Remove(key) => drop(all.remove(key)),
+                    Change::Set(key, _) if key.is_empty() || key.as_bytes().contains(&b'=') => {
+                        return Err(io::ErrorKind::InvalidInput.into());
+                    }
                     Change::Set(key, value) => drop(all.insert(key.clone(), value.clone())),
                 }
             }
