@@ -7,17 +7,24 @@
 //! proof that one does not) → `channel/queue/ring.rs` (the pattern) → `object/wait.rs` (the hard argument). The module list
 //! below is in order of layers: each uses only those above it.
 //!
+//! # Processes
+//!
+//! A program that calls [`init`] first in `main` can run any of its functions in a new process: [`Process`], which has Python's names for all
+//! this. Objects need none of that: any process opens them by name, or has their handles from another.
+//!
 //! # Threads and signals
 //!
 //! Nothing here needs a thread of its own, nor a signal, but for two things. A process whose calls have slept in the kernel a thousand times,
 //! or that acquires ten thousand locks in a second, gets a thread `ipc-alarm`, which makes sleeping cheaper and keeps the time at which locks
 //! are acquired. It runs 25 times a second while somebody sleeps or acquires so often, else not at all. A process
 //! that makes a [`Pollable`], or waits with a [`WaitSet`] for objects and descriptors together, gets threads `ipc-lookout`, which run ten
-//! times a second while they watch anything. All of them block all signals. Who calls what only a process with one thread may
+//! times a second while they watch anything. A process that starts others ([`Process`]) gets a thread `ipc-children`, which sleeps until one ends that
+//! nobody joins, and one that was started to end with its parent a thread `ipc-parent`, which sleeps until that. All of them block all signals. Who calls what only a process with one thread may
 //! (`unshare` of a user namespace, say) does so before that.
 //!
 //! # Features
 //!
+//! * `logging`: `logging::to_stderr` writes what the program says through `tracing` and `log` on standard error, with the names of processes.
 //! * `raw-sync`: an [`Event`] is also an event of the crate `raw_sync` (`EventInit` and `EventImpl`), so that its users can
 //!   switch by `use ipc_core::Event`. What an event does about death is the same there.
 
@@ -41,6 +48,8 @@ mod message;
 mod channel;
 
 mod manager;
+
+mod process;
 
 mod wait_set;
 
@@ -85,6 +94,13 @@ pub use manager::{
 };
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};
+#[cfg(feature = "logging")]
+pub use process::logging;
+pub use process::{
+    CurrentProcess, Exit, Function, JoinError, Panic, ParentDeath, ParentProcess, Process,
+    ProcessBuilder, SpawnError, Stdio, Worker, active_children, cpu_count, current_process, init,
+    parent_process,
+};
 pub use shared_memory::{SharedMemory, SharedMemoryOptions, SharedMemoryStat};
 pub use sync::{
     AcquireTimeoutError, Barrier, BarrierError, BoundedSemaphore, BoundedSemaphoreGuard, Condition,

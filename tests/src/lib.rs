@@ -5,6 +5,7 @@
 //! * [`naive`], [`naive_lock`], [`owned_cell`]: the controls, structures known to break and known to hold;
 //! * [`corruption`]: queues in memory that lies;
 //! * [`old_kernel`]: processes for which the kernel lacks `futex_waitv`;
+//! * [`parent`]: what a process with children sees, for the program `parent`;
 //! * [`puppet`]: processes that do what they are told;
 //! * [`scenarios`]: what `step_kill` runs;
 //! * [`dict_soak`]: what the dictionary's soak puts into it;
@@ -17,6 +18,7 @@ pub mod naive;
 pub mod naive_lock;
 pub mod old_kernel;
 pub mod owned_cell;
+pub mod parent;
 pub mod puppet;
 pub mod random;
 pub mod scenarios;

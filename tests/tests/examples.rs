@@ -39,16 +39,26 @@ fn examples() -> &'static Path {
 
 /// What the example prints, line by line.
 fn run(name: &str) -> Vec<String> {
+    let (output, errors) = run_with_errors(name);
+    errors.iter().for_each(|line| eprintln!("{line}"));
+    output
+}
+
+/// What the example prints, and what it prints on standard error.
+fn run_with_errors(name: &str) -> (Vec<String>, Vec<String>) {
     let program = examples().join(name);
     let place = std::env::temp_dir().join(format!("ipc-examples-{name}-{}", std::process::id()));
     fs::create_dir(&place).expect("make a folder");
     let mut child = Command::new(program)
         .env("TMPDIR", &place)
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the example can be run");
     let mut output = child.stdout.take().expect("it was asked for");
     let reader = thread::spawn(move || std::io::read_to_string(&mut output));
+    let mut errors = child.stderr.take().expect("it was asked for");
+    let second_reader = thread::spawn(move || std::io::read_to_string(&mut errors));
     let start = Instant::now();
     let status = loop {
         match child.try_wait().expect("its end can be seen") {
@@ -61,9 +71,12 @@ fn run(name: &str) -> Vec<String> {
         }
     };
     let output = reader.join().expect("no panic").expect("it prints text");
-    assert!(status.success(), "{name}: {status}\n{output}");
+    let errors = second_reader.join().expect("no panic");
+    let errors = errors.expect("it prints text");
+    assert!(status.success(), "{name}: {status}\n{output}\n{errors}");
     fs::remove_dir(&place).expect("the example removes what it made");
-    output.lines().map(str::to_owned).collect()
+    let lines = |text: String| text.lines().map(str::to_owned).collect();
+    (lines(output), lines(errors))
 }
 
 /// The numbers in a line.
@@ -375,4 +388,122 @@ fn processes_that_count_down_are_exact_under_a_lock_and_by_atomic_updates() {
         "[9, 8, 7, 6, 5, 4, 3, 2, 1, 0]",
     ];
     assert_eq!(rest, expected);
+}
+
+#[test]
+fn each_of_five_workers_prints_its_number_and_none_is_left() {
+    let lines = run("workers");
+    let (last, workers) = lines.split_last().expect("there are lines");
+    let workers: BTreeSet<&str> = workers.iter().map(String::as_str).collect();
+    let expected = (0..5).map(|n| format!("worker {n}"));
+    let expected: Vec<String> = expected.collect();
+    assert_eq!(workers, expected.iter().map(String::as_str).collect());
+    assert_eq!(last, "0 are left");
+}
+
+#[test]
+fn processes_have_the_names_they_are_given_or_numbers() {
+    let lines = run("names");
+    for name in ["service", "worker 1", "Process-3"] {
+        let at = |what: &str| lines.iter().position(|l| *l == format!("{name} {what}"));
+        assert!(
+            at("starts").is_some() && at("starts") < at("exits"),
+            "{lines:#?}"
+        );
+    }
+    let last = lines.last().map(String::as_str);
+    assert_eq!(last, Some("all of MainProcess have exited"));
+    assert_eq!(lines.len(), 7, "{lines:#?}");
+}
+
+#[test]
+fn a_daemon_is_not_waited_for_at_the_exit_and_another_child_is() {
+    let lines = run("daemon");
+    let at = |line: &str| lines.iter().position(|l| l == line);
+    assert!(
+        at("other starts").is_some() && at("daemon exits").is_none(),
+        "{lines:#?}"
+    );
+    assert!(
+        at("the daemon has ended in time: false").is_some(),
+        "{lines:#?}"
+    );
+    assert!(
+        at("the daemon is alive: true") < at("main ends"),
+        "{lines:#?}"
+    );
+    assert_eq!(
+        lines.last().map(String::as_str),
+        Some("other exits"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn a_terminated_worker_is_alive_until_it_is_not() {
+    let expected = [
+        "started: alive true",
+        "terminated",
+        "joined: signal 15",
+        "joined: alive false, exit code Some(-15)",
+    ];
+    assert_eq!(run("terminate"), expected);
+}
+
+#[test]
+fn exit_codes_are_those_of_python() {
+    let (lines, errors) = run_with_errors("exits");
+    let expected = [
+        "it returned 42",
+        "it panicked: there is no spoon",
+        "exits: 1",
+        "returns: 0",
+        "panics: 1",
+        "terminated: -15",
+    ];
+    assert_eq!(lines, expected);
+    assert!(
+        errors.iter().any(|l| l == "there is no spoon"),
+        "{errors:#?}"
+    );
+}
+
+#[test]
+fn log_lines_have_the_names_of_processes() {
+    let (lines, errors) = run_with_errors("log");
+    assert_eq!(lines, ["at work", "at work"]);
+    let expected = [
+        "[INFO/Process-1] the process begins",
+        "[INFO/Process-1] the process ends with exit code 0",
+        "[INFO/Process-2] the process begins",
+        "[INFO/Process-2] the process ends with exit code 0",
+    ];
+    assert_eq!(errors, expected);
+}
+
+#[test]
+fn values_of_a_type_with_run_are_workers() {
+    let lines = run("run");
+    let returned = lines.iter().filter(|l| l.contains("returned"));
+    let expected = (0..5).map(|n| format!("Squarer-{} returned {}", n + 1, n * n));
+    assert!(returned.cloned().eq(expected), "{lines:#?}");
+    let names = lines.iter().filter_map(|l| l.strip_prefix("in "));
+    let names: BTreeSet<&str> = names.collect();
+    assert!(names.iter().all(|n| n.starts_with("Squarer-")) && names.len() == 5);
+}
+
+#[test]
+fn an_object_that_came_through_a_queue_works_in_the_child() {
+    let lines = run("object");
+    assert_eq!(lines, ["doing something fancy in Process-1 for Fancy Dan"]);
+}
+
+#[test]
+fn threads_have_one_process_number_and_processes_have_many() {
+    let lines = run("pids");
+    let expected = [
+        "threads: 4 results, 1 process(es)",
+        "processes: 4 results, 4 process(es)",
+    ];
+    assert_eq!(lines, expected);
 }

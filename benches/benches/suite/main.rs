@@ -13,6 +13,7 @@ mod loan;
 mod ordered;
 mod peers;
 mod pipe;
+mod process;
 mod queue;
 mod shared;
 mod suite;
@@ -101,5 +102,6 @@ fn main() {
     family::families(&mut suite);
     shared::values(&mut suite);
     shared::lists(&mut suite);
+    process::start_and_join(&mut suite);
     suite.finish();
 }

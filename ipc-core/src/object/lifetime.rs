@@ -54,7 +54,7 @@ mod ticket;
 use examine::check_species;
 pub(crate) use examine::{census_of, examine, open_error};
 pub(crate) use removal::{Removal, bytes_if_abandoned, collect_sometimes, remove, remove_if};
-pub(crate) use ticket::Ticket;
+pub(crate) use ticket::{Ticket, noting_tickets};
 use ticket::{recall, remember};
 
 /// The object goes with its last user.

@@ -262,6 +262,11 @@ pub(crate) fn facts(file: &File) -> io::Result<Facts> {
     Ok(file.metadata()?.into())
 }
 
+/// Bytes that the file system has given to the file.
+pub(crate) fn allocated(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.blocks().saturating_mul(512))
+}
+
 /// The facts of whatever has this name now, itself and not what a link points to.
 pub(crate) fn facts_at(path: &Path) -> io::Result<Facts> {
     Ok(fs::symlink_metadata(path)?.into())

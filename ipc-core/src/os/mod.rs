@@ -3,12 +3,14 @@
 #[cfg(not(loom))]
 pub(crate) mod alarm;
 pub(crate) mod bytes;
+pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod copy;
 pub(crate) mod descriptor;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod image;
 pub(crate) mod map;
 pub(crate) mod membarrier;
 pub(crate) mod process;
@@ -17,3 +19,4 @@ pub(crate) mod sigbus;
 pub(crate) mod socket;
 pub(crate) mod thread;
 pub(crate) mod token;
+pub(crate) mod watch;

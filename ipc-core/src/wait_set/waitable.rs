@@ -25,6 +25,7 @@ use crate::{
         clock,
         descriptor::{self, Interest},
     },
+    process::{ParentProcess, Process},
     sync::{
         BoundedSemaphore, Event, Lock, RLock, RwLock, Semaphore,
         source::{watched, watched_for_writing},
@@ -70,7 +71,7 @@ pub(crate) trait Subject {
 /// | [`Event`] | it is set, or was since the wait began |
 /// | [`Instant`] | that time has come |
 /// | [`Interval`] | a period is over that nobody has [ticked](Interval::tick) off |
-/// | [`ProcessExit`], [`Child`] | the process has ended |
+/// | [`Process`], [`ParentProcess`], [`ProcessExit`], [`Child`] | the process has ended |
 /// | [`Descriptor`] | it can be read or written, or has ended or failed |
 ///
 /// An object that cannot be used any more is ready, and so is an end of a pipe that was closed, dropped or handed on, and a subscriber that
@@ -117,6 +118,8 @@ waitable! {
     [] Descriptor: it => Thing::Descriptor(Arc::clone(&it.fd), it.interest);
     [] Instant: it => Thing::at(monotonic_ns_of(*it));
     [] Child: it => ProcessExit::of_child(it)?.0;
+    [R] Process<R>: it => it.sentinel().0;
+    [] ParentProcess: it => Thing::Descriptor(Arc::clone(&it.descriptor), Interest::Readable);
 }
 
 /// That every job of a [`JoinableQueue`] is finished, from [`JoinableQueue::finished`].
@@ -245,6 +248,18 @@ impl ProcessExit {
             )),
             _ => Ok(Self(Thing::at(0))),
         }
+    }
+}
+
+impl<R> Process<R> {
+    /// Its end, to wait for together with other things. The process itself can be [waited](Waitable) for, too.
+    #[must_use]
+    pub fn sentinel(&self) -> ProcessExit {
+        let descriptor = self.child().descriptor();
+        ProcessExit(match descriptor {
+            Some(fd) => Thing::Descriptor(Arc::clone(fd), Interest::Readable),
+            None => Thing::at(0), // it was gone before anybody looked
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Handles on their way to another process, and how a process knows the objects it has.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     fs::File,
     os::fd::AsRawFd,
@@ -18,6 +19,18 @@ use crate::{
     },
 };
 
+thread_local! {
+    /// How many tickets this thread has written.
+    static TICKETS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Calls `write`, and says whether that has written any ticket: who redeems one needs that the object is still there.
+pub(crate) fn noting_tickets<R>(write: impl FnOnce() -> R) -> (R, bool) {
+    let before = TICKETS.get();
+    let written = write();
+    (written, TICKETS.get() != before)
+}
+
 /// A handle on its way to another process.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Ticket {
@@ -30,6 +43,7 @@ pub(crate) struct Ticket {
 impl Object {
     /// What another process needs to come to this object.
     pub(crate) fn ticket(&self) -> Ticket {
+        TICKETS.set(TICKETS.get().wrapping_add(1));
         Ticket {
             path: self.path.clone(),
             inode: self.inode,
