@@ -41,11 +41,13 @@ const SIZES: [(usize, &str, &str, &str); 5] = [
 ];
 /// Loans that there is memory for.
 const LOANS: usize = 4;
+/// Messages that a pipe has room for, where they may have any length: so many of 64 bytes go into the smallest pipe.
+const PIPED: usize = 32;
 /// Bytes of a message that is filled and checked, and the group.
 const FILLED: [(usize, &str); 2] = [(64 << 10, "loan_64KiB"), (1 << 20, "loan_1MiB")];
 
-fn pipe(size: usize) -> (Receiver<Bytes>, Sender<Bytes>) {
-    let capacity = (LOANS * size).max(4096);
+fn pipe(size: usize, messages: usize) -> (Receiver<Bytes>, Sender<Bytes>) {
+    let capacity = messages * size.max(128); // with what is before the message
     let options = Pipe::options().capacity(capacity).namespace(&namespace());
     let options = options.wait(WaitStrategy::Spin);
     options.simplex().expect("make a pipe")
@@ -141,9 +143,9 @@ fn broadcast_alone(size: usize, write: Write, read: Read) -> Crew {
     })
 }
 
-fn pipe_alone(size: usize, write: Write, read: Read) -> Crew {
+fn pipe_alone(size: usize, messages: usize, write: Write, read: Read) -> Crew {
     solo(move || {
-        let (mut receiver, mut sender) = pipe(size);
+        let (mut receiver, mut sender) = pipe(size, messages);
         move |index| {
             send(&mut sender, size, index, write);
             recv(&mut receiver, size, index, read);
@@ -178,8 +180,8 @@ where
     )
 }
 
-fn pipe_of_two(size: usize, write: Write, read: Read) -> Crew {
-    let (mut receiver, mut sender) = pipe(size);
+fn pipe_of_two(size: usize, messages: usize, write: Write, read: Read) -> Crew {
+    let (mut receiver, mut sender) = pipe(size, messages);
     two(
         move |index| send(&mut sender, size, index, write),
         move |index| recv(&mut receiver, size, index, read),
@@ -209,10 +211,10 @@ pub(crate) fn of_any_length(suite: &mut Suite) {
     for (size, of_pipe, of_queue, of_broadcast) in SIZES {
         let bases: &[&str] = if size == 64 { &[] } else { &[SIZES[0].1] };
         suite.figure(("loan_alone", of_pipe), bases, one(), move || {
-            pipe_alone(size, number, check_number)
+            pipe_alone(size, PIPED, number, check_number)
         });
         suite.figure(("loan_of_two", of_pipe), bases, one(), move || {
-            pipe_of_two(size, number, check_number)
+            pipe_of_two(size, PIPED, number, check_number)
         });
         let bases: &[&str] = if size == 64 { &[] } else { &[SIZES[0].2] };
         suite.figure(("loan_alone", of_queue), bases, one(), move || {
@@ -247,7 +249,7 @@ pub(crate) fn filled_and_checked(suite: &mut Suite) {
         });
         let floor = &["floor_copy"];
         suite.figure((group, "ipc_pipe_alone"), floor, bytes(), move || {
-            pipe_alone(size, fill, check)
+            pipe_alone(size, LOANS, fill, check)
         });
         suite.figure((group, "ipc_queue_alone"), floor, bytes(), move || {
             queue_alone(size, fill, check)
@@ -256,7 +258,7 @@ pub(crate) fn filled_and_checked(suite: &mut Suite) {
             broadcast_alone(size, fill, check)
         });
         suite.figure((group, "ipc_pipe_of_two"), floor, bytes(), move || {
-            pipe_of_two(size, fill, check)
+            pipe_of_two(size, LOANS, fill, check)
         });
         suite.figure((group, "ipc_queue_of_two"), floor, bytes(), move || {
             queue_of_two(size, fill, check)

@@ -19,6 +19,8 @@ const DEAR: u64 = 160;
 const ROUNDS: u64 = 4;
 /// Bytes of the longest such time.
 const MOST: u64 = 64 << 20;
+/// Messages in such a time, at the least: so that reading the clock twice costs nothing that counts.
+const MESSAGES: u32 = 512;
 /// Of so many times one is the way that was slower, as the writer may have moved.
 const PROBE_EVERY: u32 = 64;
 
@@ -28,9 +30,12 @@ pub(super) struct Leaving {
     /// Picoseconds a byte if messages stay, and if they leave; zero while unknown.
     costs: [u64; 2],
     is_on: bool,
-    /// Bytes until something else may be tried.
+    /// Bytes and messages until something else may be tried.
     left: u64,
+    messages: u32,
     time: u64,
+    /// Bytes since the second half began.
+    measured: u64,
     /// When the second half began; zero before that.
     since: u64,
     times: u32,
@@ -43,7 +48,9 @@ impl Leaving {
             costs: [0; 2],
             is_on: false,
             left: time,
+            messages: MESSAGES,
             time,
+            measured: 0,
             since: 0,
             times: 0,
         }
@@ -57,9 +64,15 @@ impl Leaving {
     fn step(&mut self, bytes: usize, now: impl FnOnce() -> u64) -> bool {
         let is_to_leave = self.is_on;
         self.left = self.left.saturating_sub(bytes as u64);
-        if self.since == 0 && self.left <= self.time / 2 {
-            self.since = now();
-        } else if self.left == 0 {
+        self.messages = self.messages.saturating_sub(1);
+        if self.since == 0 {
+            if self.left <= self.time / 2 && self.messages <= MESSAGES / 2 {
+                self.since = now();
+            }
+            return is_to_leave;
+        }
+        self.measured += bytes as u64;
+        if self.left == 0 && self.messages == 0 {
             self.learn(now().saturating_sub(self.since));
         }
         is_to_leave
@@ -67,7 +80,7 @@ impl Leaving {
 
     fn learn(&mut self, ns: u64) {
         let before = self.costs[usize::from(self.is_on)];
-        let now = (ns.saturating_mul(1000) / (self.time / 2).max(1)).max(1);
+        let now = (ns.saturating_mul(1000) / self.measured.max(1)).max(1);
         self.costs[usize::from(self.is_on)] = if before == 0 {
             now
         } else {
@@ -79,7 +92,8 @@ impl Leaving {
         let is_probe = self.times.is_multiple_of(PROBE_EVERY);
         // Where nobody waits for lines, both cost the same, and messages stay. What is not known yet is tried.
         self.is_on = stay >= DEAR && (leave + leave / 4 < stay) != is_probe;
-        (self.left, self.since) = (self.time, 0);
+        (self.left, self.messages) = (self.time, MESSAGES);
+        (self.measured, self.since) = (0, 0);
     }
 }
 
@@ -104,28 +118,31 @@ mod tests {
         left
     }
 
+    /// Messages in one time.
+    const TIME: usize = MESSAGES as usize;
+
     #[test]
     fn the_faster_way_is_taken_and_the_other_tried_now_and_then() {
         let (near, far) = ([12_000, 18_000], [27_000, 5_000]);
         let (mut leaving, mut clock) = (Leaving::new(1 << 20), 1);
-        let messages = 64 * 640; // 640 times
+        let messages = TIME * 640;
         let left = left_of(&mut leaving, &mut clock, messages, near);
-        assert!((64 * 5..64 * 20).contains(&left), "{left} left");
+        assert!((TIME * 5..TIME * 20).contains(&left), "{left} left");
         let left = left_of(&mut leaving, &mut clock, messages, far); // the writer moves away
-        assert!(left > 64 * 560, "{left} left");
+        assert!(left > TIME * 560, "{left} left");
     }
 
     #[test]
     fn what_costs_little_is_left_alone() {
         let (mut leaving, mut clock) = (Leaving::new(1 << 20), 1);
-        let left = left_of(&mut leaving, &mut clock, 64 * 640, [100, 1_000_000]);
+        let left = left_of(&mut leaving, &mut clock, TIME * 640, [100, 1_000_000]);
         assert_eq!(left, 0);
     }
 
     #[test]
     fn messages_stay_where_that_makes_no_difference() {
         let (mut leaving, mut clock) = (Leaving::new(1 << 20), 1);
-        let left = left_of(&mut leaving, &mut clock, 64 * 640, [50_000, 48_000]);
-        assert!(left < 64 * 20, "{left} left");
+        let left = left_of(&mut leaving, &mut clock, TIME * 640, [50_000, 48_000]);
+        assert!(left < TIME * 20, "{left} left");
     }
 }
