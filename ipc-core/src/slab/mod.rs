@@ -356,11 +356,11 @@ impl Slab {
             }
             let mine = Meta::owned(found.generation(), me);
             if self.meta[block]
-                .compare_exchange(found.0, mine.0, Release, Relaxed)
+                .compare_exchange(found.0, mine.0, Release, Relaxed) // O1 (with the fence of O3), O2
                 .is_err()
             {
                 refusal = AllocError::Gathering;
-                continue; // O1 (with the fence of O3), O2 where it succeeds
+                continue;
             }
             owned.blocks.push((block as u32, mine));
             if owned.blocks.len() == needed {

@@ -84,7 +84,7 @@ fn who_finds_blocks_being_published_is_woken(is_lossless: bool) {
         let t = thread::spawn(move || {
             assert!(matches!(
                 other.publish(0, 1, 16),
-                Ok(()) | Err(PublishRefusal::NoBlocks)
+                Ok(()) | Err(PublishRefusal::NoBlocks | PublishRefusal::Gathering)
             ));
         });
         w.publish_asleep(1, 2, 16).unwrap();
