@@ -113,7 +113,7 @@ fn a_program_whose_file_is_replaced_starts_itself_nevertheless() {
 }
 
 #[test]
-#[ignore = "a minute"]
+#[ignore = "some minutes; .ci/run --long runs it"]
 fn ten_thousand_short_lived_children_leave_nothing() {
     let place = Place::new("ten-thousand");
     let mut command = Command::new(PARENT);

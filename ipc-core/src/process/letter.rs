@@ -198,14 +198,14 @@ impl Letter {
         if length >= LONG
             && let Ok(head) = self.header()
         {
-            let _ = file::punch(&self.file, HEADER + word(&head, 24), word(&head, 32)); // only memory
+            let _ = file::punch(&self.file, behind_order(&head), word(&head, 32)); // only memory
         }
     }
 
     /// Writes how it ended, `state` last.
     pub(super) fn report(&self, state: State, report: &[u8]) -> io::Result<()> {
         let head = self.header()?;
-        let start = HEADER + word(&head, 24) + word(&head, 32);
+        let start = behind_order(&head).saturating_add(word(&head, 32)); // where nobody can write, if it is a lie
         if !report.is_empty() {
             self.file.write_all_at(report, start)?;
         }
@@ -255,6 +255,10 @@ impl Letter {
 
 fn is_header(head: &[u8; HEADER as usize], nonce: u64) -> bool {
     word(head, 0) == MAGIC && word(head, 8) == u64::from(VERSION) && word(head, 16) == nonce
+}
+
+fn behind_order(head: &[u8; HEADER as usize]) -> u64 {
+    HEADER.saturating_add(word(head, 24))
 }
 
 fn word(head: &[u8; HEADER as usize], at: usize) -> u64 {
@@ -346,6 +350,13 @@ mod tests {
         at(77, STATE);
         let (state, _) = letter.reported().expect("there is none");
         assert_eq!(state, None);
+        // The parent's part, which the child adds up.
+        for lie in [u64::MAX, u64::MAX - 64, 1 << 63] {
+            at(lie, 24);
+            at(lie, 32);
+            letter.forget_arguments(LONG);
+            assert!(letter.read().is_err() && letter.report(State::Failed, b"report").is_err());
+        }
         letter.file.set_len(20).expect("cut short");
         assert!(letter.reported().is_err() && letter.read().is_err());
         assert!(!letter.is_open() && !letter.is_new());

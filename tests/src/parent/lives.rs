@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use ipc_core::{Exit, JoinError, Process, WaitSet, active_children, parent_process, wait};
+use ipc_core::{Exit, JoinError, Process, Queue, WaitSet, active_children, parent_process, wait};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -16,6 +16,11 @@ use crate::puppet::wait_until;
 
 fn square(n: u64) -> u64 {
     n * n
+}
+
+/// Lives until it was told so often.
+fn hear(told: Queue<()>, times: usize) {
+    (0..times).for_each(|_| told.get().unwrap());
 }
 
 /// Eight threads start and join at once.
@@ -33,10 +38,14 @@ pub fn threads(_: &Path) {
     threads.into_iter().for_each(|t| t.join().unwrap());
     assert_childless();
     // Several join the same one.
-    let one = Process::spawn(|| thread::sleep(Duration::from_millis(20)), ()).unwrap();
+    let begun = Queue::anonymous(4).unwrap();
+    let one = Process::spawn(hear, (begun.clone(), 4)).unwrap(); // lives until all four have begun
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| one.join().unwrap());
+            scope.spawn(|| {
+                begun.put(()).unwrap();
+                one.join().unwrap();
+            });
         }
     });
 }
@@ -82,7 +91,8 @@ pub fn replaced(_: &Path) {
 
 /// A forked child leaves its parent's children alone and has its own.
 pub fn forks(_: &Path) {
-    let child = Process::spawn(|| thread::sleep(Duration::from_millis(300)), ()).unwrap();
+    let over = Queue::anonymous(1).unwrap();
+    let child = Process::spawn(hear, (over.clone(), 1)).unwrap();
     let daemon = Process::builder()
         .daemon(true)
         .spawn(thread::park, ())
@@ -106,6 +116,7 @@ pub fn forks(_: &Path) {
         ForkResult::Parent { child: copy } => {
             assert_eq!(waitpid(copy, None).unwrap(), WaitStatus::Exited(copy, 5));
             assert!(daemon.is_alive());
+            over.put(()).unwrap();
             child.join().unwrap();
             assert_eq!(active_children().len(), 1);
             daemon.terminate().unwrap();

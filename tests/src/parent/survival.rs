@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use ipc_core::{ParentDeath, Process};
 use nix::sys::signal::{SigSet, Signal, raise};
+use nix::unistd::gettid;
 
 use super::status_of;
 use crate::puppet::wait_until;
@@ -76,6 +76,7 @@ pub const DAEMONS: [&str; 7] = [
 pub fn orphans(directory: &Path) {
     let here = directory.to_owned();
     let starting = thread::spawn(move || {
+        let this = format!("/proc/self/task/{}", gettid());
         let daemon = || Process::builder().daemon(true);
         start(daemon(), &here, "daemon");
         daemon().spawn(found, (here.clone(),)).unwrap();
@@ -87,15 +88,18 @@ pub fn orphans(directory: &Path) {
         let mut program = Command::new("sh");
         program.args(["-c", "echo $$ > .p; mv .p program; exec sleep 1000"]);
         daemon().current_dir(&here).command(program).unwrap();
+        this
     });
-    starting.join().unwrap();
+    let thread = starting.join().unwrap();
+    wait_until("the thread that started them is gone", || {
+        !Path::new(&thread).exists()
+    });
     wait_until("one is stopped", || {
         status_of(signed(directory, "stopped"), "State").starts_with('T')
     });
     for name in DAEMONS {
         signed(directory, name);
     }
-    thread::sleep(Duration::from_millis(50)); // the thread that started them is gone for good
     sign(directory, "parent");
     loop {
         thread::park();
