@@ -65,11 +65,33 @@ impl Heap {
         if self.control[chunk][CTL].load(Relaxed) != ctl.0 {
             // By I4 its chunk may have become something else before we had it. If so, nobody else wrote here since. Relaxed: to the next
             // owner it hands on what the last one released (O1), as any exchange does.
-            let _ = word.compare_exchange(head.0, found.0, Relaxed, Relaxed);
+            if word
+                .compare_exchange(head.0, found.0, Relaxed, Relaxed)
+                .is_ok()
+            {
+                self.note_again(class, index);
+            }
             return None;
         }
         self.witnesses.write(index as usize);
         Some(Block { index, head })
+    }
+
+    /// Notes a block that is free again, and was not when who tried to take its chunk apart noted those that were: else nobody would find it
+    /// (I7). If the chunk has become something else, this is a wrong hint.
+    #[cold]
+    fn note_again(&self, class: Class, index: u32) {
+        let is_divided = |ctl: &ChunkCtl| {
+            let is_so = [Some(ChunkState::Used), Some(ChunkState::Retiring)].contains(&ctl.state());
+            is_so && ctl.class() == class
+        };
+        let size = self.classes.size(class);
+        let site = size.and_then(|size| self.site_of(index, size).zip(Some(size)));
+        if let Some((site, size)) = site
+            && self.ctl(site.chunk).as_ref().is_some_and(is_divided)
+        {
+            self.set_bit(site, size);
+        }
     }
 
     #[inline]
