@@ -29,13 +29,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn read(reader: &str, (config, step): &(Config, Barrier)) -> Result<(), Box<dyn Error>> {
-    let [rate, mode] = ["rate", "mode"].map(str::to_owned);
-    let first = config.get(&rate)?.ok_or("there is no rate")?;
+    let first = config.get("rate")?.ok_or("there is no rate")?;
     step.wait()?;
     // Here it is changed.
     step.wait()?;
-    let second = config.get(&rate)?.ok_or("there is no rate any more")?;
-    let mode = config.get(&mode)?;
+    let second = config.get("rate")?.ok_or("there is no rate any more")?;
+    let mode = config.get("mode")?;
     let seen = format!("rate {first}, then {second} and mode {mode:?}");
     config.set(&format!("reader {reader}"), &seen)?;
     Ok(())
@@ -46,8 +45,8 @@ fn lead() -> Result<(), Box<dyn Error>> {
     let team = Manager::new()?;
     let config: Config = team.dict()?;
     let step = team.barrier(READERS + 1)?;
-    config.set(&"rate".into(), &"100".into())?;
-    config.set(&"mode".into(), &"slow".into())?;
+    config.set("rate", "100")?;
+    config.set("mode", "slow")?;
 
     let handles = serde_json::to_string(&(&config, &step))?;
     let readers = (1..=READERS).map(|reader| {
@@ -57,8 +56,8 @@ fn lead() -> Result<(), Box<dyn Error>> {
     let mut readers = readers.collect::<Result<Vec<Child>, _>>()?;
 
     step.wait()?; // each has seen the first rate
-    config.update(&"rate".into(), |rate| *rate = "200".into())?;
-    config.remove(&"mode".into())?;
+    config.update("rate", |rate| *rate = "200".into())?;
+    config.remove("mode")?;
     step.wait()?;
     for reader in &mut readers {
         assert!(reader.wait()?.success());

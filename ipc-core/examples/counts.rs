@@ -46,19 +46,18 @@ fn start(what: &str, handles: &str) -> Result<Child, Box<dyn Error>> {
 }
 
 fn count_down(how: &str, (counts, lock): &(Counts, Lock)) -> Result<(), Box<dyn Error>> {
-    let key = "count".to_owned();
     for _ in 0..EACH {
         if how == "with add" {
-            counts.add(&key, -1)?;
+            counts.add("count", -1)?;
             continue;
         }
         let _guard = match how {
             "with a lock" => Some(lock.acquire()?),
             _ => None,
         };
-        let count = counts.get(&key)?.ok_or("there is no count")?;
+        let count = counts.get("count")?.ok_or("there is no count")?;
         thread::yield_now(); // as others might come between
-        counts.set(&key, &(count - 1))?;
+        counts.set("count", &(count - 1))?;
     }
     Ok(())
 }
@@ -77,12 +76,12 @@ fn lead() -> Result<(), Box<dyn Error>> {
     let (counts, lock): (Counts, Lock) = (team.dict()?, team.lock()?);
     let handles = serde_json::to_string(&(&counts, &lock))?;
     for how in ["with a lock", "with add", "with neither"] {
-        counts.set(&"count".into(), &100)?;
+        counts.set("count", &100)?;
         let children = (0..PROCESSES).map(|_| start(how, &handles));
         for mut child in children.collect::<Result<Vec<_>, _>>()? {
             assert!(child.wait()?.success());
         }
-        let left = counts.get(&"count".into())?;
+        let left = counts.get("count")?;
         println!("{how}: {} left", left.ok_or("there is no count")?);
     }
 

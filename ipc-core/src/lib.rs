@@ -92,7 +92,7 @@ pub use manager::{
     Array, ArrayIter, Attribute, AttributeError, Attributes, CompareExchangeError, List, ListError,
     ListIter, ListOptions, ListPutError, Locked, PlainInteger, PlainNumber, Value, ValueOptions,
 };
-pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
+pub use message::{Bytes, DecodeError, EncodeError, EncodesAs, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};
 #[cfg(feature = "logging")]
 pub use process::logging;

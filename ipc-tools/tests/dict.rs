@@ -557,7 +557,7 @@ fn what_a_typed_dictionary_does_not_hold_is_refused() {
     // Types that the command line does not know.
     let pairs = Dict::<String, (u32, String)>::options().namespace(&shell.namespace());
     let pairs = pairs.create("pairs").unwrap();
-    pairs.set(&"k".into(), &(7, "seven".into())).unwrap();
+    pairs.set("k", &(7, "seven".into())).unwrap();
     for args in [
         &["get", "pairs", "k"][..],
         &["dump", "pairs"],
@@ -571,7 +571,7 @@ fn what_a_typed_dictionary_does_not_hold_is_refused() {
         );
     }
     assert_eq!(shell.did(&["len", "pairs"]), "1\n");
-    assert_eq!(pairs.get(&"k".into()).unwrap(), Some((7, "seven".into())));
+    assert_eq!(pairs.get("k").unwrap(), Some((7, "seven".into())));
 }
 
 #[test]

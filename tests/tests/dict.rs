@@ -95,7 +95,7 @@ fn processes_that_are_killed_at_random_lose_nothing_and_leave_nothing() {
         })
         .collect();
     let begin = Instant::now();
-    while begin.elapsed() < time() || counts.get(&"all".into()).expect("get").unwrap_or(0) < 20 {
+    while begin.elapsed() < time() || counts.get("all").expect("get").unwrap_or(0) < 20 {
         assert!(
             begin.elapsed() < time() + Duration::from_secs(60),
             "nobody comes on"
@@ -110,7 +110,7 @@ fn processes_that_are_killed_at_random_lose_nothing_and_leave_nothing() {
         worker.kills += 1;
         worker.child = start(&namespace, id, random.number());
     }
-    counts.set(&"over".into(), &1).expect("there is room");
+    counts.set("over", &1).expect("there is room");
     for worker in &mut workers {
         assert!(worker.child.wait().expect("it ends").success());
     }

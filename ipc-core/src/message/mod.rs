@@ -108,6 +108,52 @@ impl<T> Place<T> for Vec<T> {
     }
 }
 
+/// What can be given where a `T` is to be encoded: a `T`, or what is encoded as one without being one, as `str` is for `String`, a slice
+/// for a `Vec`, and `[u8]` for [`Bytes`]. So nobody need make a `String` to look something up. Sealed.
+pub trait EncodesAs<T>: borrowed::Borrowed<T> {}
+
+impl<T, Q: borrowed::Borrowed<T> + ?Sized> EncodesAs<T> for Q {}
+
+pub(crate) mod borrowed {
+    use serde::{Serialize, de::DeserializeOwned};
+
+    use super::{Bytes, EncodeError, Message, encode_serde};
+
+    /// What dictionaries need of it.
+    pub trait Borrowed<T> {
+        /// Calls `with` on the bytes that the `T` is encoded as.
+        fn encode_as<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<R, EncodeError>;
+    }
+
+    impl<T: Message> Borrowed<T> for T {
+        #[inline(always)]
+        fn encode_as<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<R, EncodeError> {
+            self.encode(with)
+        }
+    }
+
+    impl Borrowed<String> for str {
+        #[inline]
+        fn encode_as<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<R, EncodeError> {
+            encode_serde(self, with)
+        }
+    }
+
+    impl<T: Serialize + DeserializeOwned> Borrowed<Vec<T>> for [T] {
+        #[inline]
+        fn encode_as<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<R, EncodeError> {
+            encode_serde(self, with)
+        }
+    }
+
+    impl Borrowed<Bytes> for [u8] {
+        #[inline]
+        fn encode_as<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<R, EncodeError> {
+            Ok(with(self))
+        }
+    }
+}
+
 /// Most messages are so short: they are encoded and decoded on the stack.
 const SHORT: usize = 256;
 
@@ -340,6 +386,21 @@ fn not_so_long<M: sealed::Sealed>(length: usize) -> DecodeError {
     DecodeError::new::<M>(format!("{length} bytes are not its length"))
 }
 
+fn encode_serde<T: Serialize + ?Sized, R>(
+    value: &T,
+    with: impl FnOnce(&[u8]) -> R,
+) -> Result<R, EncodeError> {
+    let mut short = [0; SHORT];
+    match postcard::to_slice(value, &mut short) {
+        Ok(bytes) => Ok(with(bytes)),
+        Err(postcard::Error::SerializeBufferFull) => {
+            let bytes = postcard::to_stdvec(value).map_err(|e| EncodeError(e.to_string()))?;
+            Ok(with(&bytes))
+        }
+        Err(e) => Err(EncodeError(e.to_string())),
+    }
+}
+
 impl<T: Serialize + DeserializeOwned> sealed::Sealed for T {
     const FIXED: Option<usize> = None;
     const RUNS_CODE: bool = true;
@@ -348,16 +409,9 @@ impl<T: Serialize + DeserializeOwned> sealed::Sealed for T {
         format!("serde {}", core::any::type_name::<T>())
     }
 
+    #[inline]
     fn encode<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<R, EncodeError> {
-        let mut short = [0; SHORT];
-        match postcard::to_slice(self, &mut short) {
-            Ok(bytes) => Ok(with(bytes)),
-            Err(postcard::Error::SerializeBufferFull) => {
-                let bytes = postcard::to_stdvec(self).map_err(|e| EncodeError(e.to_string()))?;
-                Ok(with(&bytes))
-            }
-            Err(e) => Err(EncodeError(e.to_string())),
-        }
+        encode_serde(self, with)
     }
 
     fn decode(received: Received<'_>, to: &mut impl Place<Self>) -> Result<(), DecodeError> {

@@ -11,7 +11,11 @@ use super::{
     number::{self, Number},
     pair::{NewPair, Pair},
 };
-use crate::{message::Message, os::clock, slab::heap::Ref};
+use crate::{
+    message::{EncodesAs, Message},
+    os::clock,
+    slab::heap::Ref,
+};
 
 /// How often a change is tried whose key others change: each time one of them has come on, unless the memory lies.
 const TRIES: u32 = 1 << 20;
@@ -46,7 +50,11 @@ impl<K: Message, V: Message> Dict<K, V> {
     ///
     /// [`DictError::NoSpace`]; [`DictError::TooLarge`]; [`DictError::Encode`]; [`DictError::Decode`] if the old value is none, in which case the
     /// new one is there.
-    pub fn insert(&self, key: &K, value: &V) -> Result<Option<V>, DictError> {
+    pub fn insert<Q: EncodesAs<K> + ?Sized, W: EncodesAs<V> + ?Sized>(
+        &self,
+        key: &Q,
+        value: &W,
+    ) -> Result<Option<V>, DictError> {
         self.replace(key, value, 0)
     }
 
@@ -56,7 +64,11 @@ impl<K: Message, V: Message> Dict<K, V> {
     ///
     /// As [`insert`](Self::insert).
     #[inline]
-    pub fn set(&self, key: &K, value: &V) -> Result<(), DictError> {
+    pub fn set<Q: EncodesAs<K> + ?Sized, W: EncodesAs<V> + ?Sized>(
+        &self,
+        key: &Q,
+        value: &W,
+    ) -> Result<(), DictError> {
         self.put_if(key, value, 0, When::Always, |_| ()).map(|_| ())
     }
 
@@ -66,10 +78,10 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// # Errors
     ///
     /// As [`insert`](Self::insert).
-    pub fn insert_with_ttl(
+    pub fn insert_with_ttl<Q: EncodesAs<K> + ?Sized, W: EncodesAs<V> + ?Sized>(
         &self,
-        key: &K,
-        value: &V,
+        key: &Q,
+        value: &W,
         ttl: Duration,
     ) -> Result<Option<V>, DictError> {
         self.replace(key, value, expiry_after(ttl))
@@ -80,7 +92,12 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// # Errors
     ///
     /// As [`set`](Self::set).
-    pub fn insert_new(&self, key: &K, value: &V, ttl: Option<Duration>) -> Result<bool, DictError> {
+    pub fn insert_new<Q: EncodesAs<K> + ?Sized, W: EncodesAs<V> + ?Sized>(
+        &self,
+        key: &Q,
+        value: &W,
+        ttl: Option<Duration>,
+    ) -> Result<bool, DictError> {
         let expiry = ttl.map_or(0, expiry_after);
         self.put_if(key, value, expiry, When::Absent, |_| ())
     }
@@ -90,13 +107,22 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// # Errors
     ///
     /// As [`update`](Self::update).
-    pub fn set_ttl(&self, key: &K, ttl: Option<Duration>) -> Result<bool, DictError> {
+    pub fn set_ttl<Q: EncodesAs<K> + ?Sized>(
+        &self,
+        key: &Q,
+        ttl: Option<Duration>,
+    ) -> Result<bool, DictError> {
         let expiry = ttl.map_or(0, expiry_after);
         self.change_value(key, |value| value.map(|(value, _)| (value, expiry)))
             .map(|(before, _)| before.is_some())
     }
 
-    fn replace(&self, key: &K, value: &V, expiry: u64) -> Result<Option<V>, DictError> {
+    fn replace<Q: EncodesAs<K> + ?Sized, W: EncodesAs<V> + ?Sized>(
+        &self,
+        key: &Q,
+        value: &W,
+        expiry: u64,
+    ) -> Result<Option<V>, DictError> {
         let mut landing = None;
         self.put_if(key, value, expiry, When::Always, |pair| {
             landing.insert(Landing::new()).read(pair);
@@ -107,16 +133,16 @@ impl<K: Message, V: Message> Dict<K, V> {
     }
 
     #[inline]
-    fn put_if(
+    fn put_if<Q: EncodesAs<K> + ?Sized, W: EncodesAs<V> + ?Sized>(
         &self,
-        key: &K,
-        value: &V,
+        key: &Q,
+        value: &W,
         expiry: u64,
         when: When<'_>,
         mut read: impl FnMut(&Pair<'_>),
     ) -> Result<bool, DictError> {
-        key.encode(|key| {
-            value.encode(|value| {
+        key.encode_as(|key| {
+            value.encode_as(|value| {
                 let new = NewPair { key, value, expiry };
                 self.inner.put(self.manner, new, when, &mut read)
             })
@@ -128,9 +154,9 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// # Errors
     ///
     /// [`DictError::Decode`], in which case the pair is gone nevertheless, or as for any operation.
-    pub fn remove(&self, key: &K) -> Result<Option<V>, DictError> {
+    pub fn remove<Q: EncodesAs<K> + ?Sized>(&self, key: &Q) -> Result<Option<V>, DictError> {
         let mut landing = None;
-        key.encode(|key| {
+        key.encode_as(|key| {
             self.inner.take(self.manner, key, When::Present, |pair| {
                 landing.insert(Landing::new()).read(pair);
             })
@@ -167,7 +193,11 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// # Errors
     ///
     /// As [`insert`](Self::insert).
-    pub fn get_or_insert_with(&self, key: &K, make: impl FnOnce() -> V) -> Result<V, DictError> {
+    pub fn get_or_insert_with<Q: EncodesAs<K> + ?Sized>(
+        &self,
+        key: &Q,
+        make: impl FnOnce() -> V,
+    ) -> Result<V, DictError> {
         if let Some(value) = self.get(key)? {
             return Ok(value);
         }
@@ -190,9 +220,9 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// # Errors
     ///
     /// As [`insert`](Self::insert).
-    pub fn compare_and_swap(
+    pub fn compare_and_swap<Q: EncodesAs<K> + ?Sized>(
         &self,
-        key: &K,
+        key: &Q,
         expected: Option<&V>,
         new: Option<&V>,
     ) -> Result<bool, DictError> {
@@ -201,7 +231,7 @@ impl<K: Message, V: Message> Dict<K, V> {
             (None, Some(new)) => self.put_if(key, new, 0, When::Absent, |_| ()),
             (Some(expected), Some(new)) => expected
                 .encode(|expected| self.put_if(key, new, 0, When::Holds(expected), |_| ()))?,
-            (Some(expected), None) => key.encode(|key| {
+            (Some(expected), None) => key.encode_as(|key| {
                 expected.encode(|expected| {
                     let when = When::Holds(expected);
                     self.inner.take(self.manner, key, when, |_| ())
@@ -219,7 +249,11 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// # Errors
     ///
     /// As [`insert`](Self::insert).
-    pub fn update(&self, key: &K, mut change: impl FnMut(&mut V)) -> Result<Option<V>, DictError> {
+    pub fn update<Q: EncodesAs<K> + ?Sized>(
+        &self,
+        key: &Q,
+        mut change: impl FnMut(&mut V),
+    ) -> Result<Option<V>, DictError> {
         let changed = self.change_value(key, |value| {
             let (mut value, expiry) = value?;
             change(&mut value);
@@ -234,9 +268,9 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// # Errors
     ///
     /// As [`insert`](Self::insert).
-    pub fn alter(
+    pub fn alter<Q: EncodesAs<K> + ?Sized>(
         &self,
-        key: &K,
+        key: &Q,
         mut change: impl FnMut(Option<V>) -> Option<V>,
     ) -> Result<Option<V>, DictError> {
         let changed = self.change_value(key, |value| {
@@ -247,9 +281,9 @@ impl<K: Message, V: Message> Dict<K, V> {
     }
 
     /// Has `change` make a value and its expiry out of those that are there. Returns when the old one was to expire, and the new value.
-    fn change_value(
+    fn change_value<Q: EncodesAs<K> + ?Sized>(
         &self,
-        key: &K,
+        key: &Q,
         mut change: impl FnMut(Option<(V, u64)>) -> Option<(V, u64)>,
     ) -> Result<(Option<u64>, Option<V>), DictError> {
         for _ in 0..TRIES {
@@ -262,7 +296,7 @@ impl<K: Message, V: Message> Dict<K, V> {
             let is_done = match &next {
                 Some((value, expiry)) => self.put_if(key, value, *expiry, when, |_| ())?,
                 None if before.is_none() => true,
-                None => key.encode(|key| self.inner.take(self.manner, key, when, |_| ()))??,
+                None => key.encode_as(|key| self.inner.take(self.manner, key, when, |_| ()))??,
             };
             if is_done {
                 return Ok((before, next.map(|(value, _)| value)));
@@ -271,12 +305,12 @@ impl<K: Message, V: Message> Dict<K, V> {
         Err(DictError::Timeout)
     }
 
-    fn see(&self, key: &K) -> Result<Option<Seen<V>>, DictError> {
+    fn see<Q: EncodesAs<K> + ?Sized>(&self, key: &Q) -> Result<Option<Seen<V>>, DictError> {
         let mut seeing = Seeing {
             landing: Landing::new(),
             at: None,
         };
-        let is_there = key.encode(|key| self.inner.get(self.manner, key, &mut seeing))??;
+        let is_there = key.encode_as(|key| self.inner.get(self.manner, key, &mut seeing))??;
         let Some((name, expiry)) = seeing.at.filter(|_| is_there) else {
             return Ok(None);
         };
@@ -288,7 +322,7 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// # Errors
     ///
     /// As [`insert`](Self::insert).
-    pub fn add(&self, key: &K, amount: V) -> Result<V, DictError>
+    pub fn add<Q: EncodesAs<K> + ?Sized>(&self, key: &Q, amount: V) -> Result<V, DictError>
     where
         V: Number,
     {

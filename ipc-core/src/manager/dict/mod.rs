@@ -47,7 +47,7 @@ use self::{
 };
 use crate::{
     error::Result,
-    message::{Bytes, Message},
+    message::{Bytes, EncodesAs, Message},
     object::{
         lifetime::{Object, Ticket},
         wait::WaitStrategy,
@@ -63,7 +63,8 @@ use crate::{
 ///
 /// `K` and `V` are any `Serialize + DeserializeOwned` types, [`Plain`](crate::Plain) for `bytemuck` types, or [`Bytes`](crate::Bytes). Two
 /// keys are the same if they encode to the same bytes. A dictionary remembers its types; opening it with others is an error. Pairs may be of
-/// any length up to the dictionary's limit; keys up to 16 MiB.
+/// any length up to the dictionary's limit; keys up to 16 MiB. A key or a value of type `String`, `Vec<T>` or `Bytes` may be given as `str`, `[T]`
+/// or `[u8]` ([`EncodesAs`](crate::EncodesAs)).
 ///
 /// # Memory
 ///
@@ -97,11 +98,11 @@ use crate::{
 /// use ipc_core::Dict;
 ///
 /// let counts: Dict<String, u64> = Dict::options().namespace(&namespace).create("counts")?;
-/// counts.insert(&"apple".into(), &3)?;
-/// counts.add(&"apple".into(), 2)?; // from any process
-/// counts.add(&"pear".into(), 1)?;
-/// assert_eq!(counts.get(&"apple".into())?, Some(5));
-/// assert_eq!(counts.remove(&"pear".into())?, Some(1));
+/// counts.insert("apple", &3)?;
+/// counts.add("apple", 2)?; // from any process
+/// counts.add("pear", 1)?;
+/// assert_eq!(counts.get("apple")?, Some(5));
+/// assert_eq!(counts.remove("pear")?, Some(1));
 /// assert_eq!(counts.iter().collect::<Vec<_>>(), [("apple".to_string(), 5)]);
 /// # counts.unlink()?;
 /// # std::fs::remove_dir_all(dir).ok();
@@ -186,10 +187,10 @@ impl<K: Message, V: Message> Dict<K, V> {
     ///
     /// [`DictError`]. That the last writer died is no error.
     #[inline]
-    pub fn get(&self, key: &K) -> Result<Option<V>, DictError> {
+    pub fn get<Q: EncodesAs<K> + ?Sized>(&self, key: &Q) -> Result<Option<V>, DictError> {
         let (mut landing, mut failure) = (Landing::new(), None);
         // Little comes out of the closure: whatever does is copied by each layer.
-        let is_there = key.encode(|key| {
+        let is_there = key.encode_as(|key| {
             let got = self.inner.get(self.manner, key, &mut landing);
             got.unwrap_or_else(|e| {
                 failure = Some(e);
@@ -208,8 +209,8 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// # Errors
     ///
     /// As [`get`](Self::get).
-    pub fn contains(&self, key: &K) -> Result<bool, DictError> {
-        key.encode(|key| self.inner.get(self.manner, key, &mut Onlooker))?
+    pub fn contains<Q: EncodesAs<K> + ?Sized>(&self, key: &Q) -> Result<bool, DictError> {
+        key.encode_as(|key| self.inner.get(self.manner, key, &mut Onlooker))?
     }
 
     /// All pairs, in no order. Weakly consistent: a pair that is there all the time is seen once, with a value that it had during the
@@ -261,9 +262,9 @@ impl<K: Message> Dict<K, Bytes> {
     /// use ipc_core::{Bytes, Dict};
     ///
     /// let pages: Dict<String, Bytes> = Dict::options().namespace(&namespace).create("pages")?;
-    /// pages.set(&"front".into(), &b"<html>"[..].into())?;
+    /// pages.set("front", &b"<html>"[..])?;
     /// let mut page = Vec::new(); // for all pages
-    /// assert!(pages.get_into(&"front".into(), &mut page)?);
+    /// assert!(pages.get_into("front", &mut page)?);
     /// assert_eq!(page, b"<html>");
     /// # pages.unlink()?;
     /// # std::fs::remove_dir_all(dir).ok();
@@ -273,10 +274,14 @@ impl<K: Message> Dict<K, Bytes> {
     /// # Errors
     ///
     /// As [`get`](Self::get).
-    pub fn get_into(&self, key: &K, buffer: &mut Vec<u8>) -> Result<bool, DictError> {
+    pub fn get_into<Q: EncodesAs<K> + ?Sized>(
+        &self,
+        key: &Q,
+        buffer: &mut Vec<u8>,
+    ) -> Result<bool, DictError> {
         buffer.clear();
         let mut buffer = Buffer::new(buffer);
-        let is_there = key.encode(|key| self.inner.get(self.manner, key, &mut buffer))??;
+        let is_there = key.encode_as(|key| self.inner.get(self.manner, key, &mut buffer))??;
         buffer.finish(is_there, &self.inner)
     }
 }

@@ -52,6 +52,24 @@ fn pairs_are_found_replaced_and_removed() {
 }
 
 #[test]
+fn what_is_borrowed_stands_for_what_is_owned() {
+    let place = Place::new();
+    let names: Dict<String, Vec<u16>> = place.dict();
+    names.set("a", [1, 2].as_slice()).unwrap();
+    assert_eq!(names.get(&"a".to_owned()).unwrap(), Some(vec![1, 2]));
+    assert_eq!(names.insert("a", &vec![3]).unwrap(), Some(vec![1, 2]));
+    let long = "ä".repeat(1000);
+    names.set(&long, &vec![]).unwrap();
+    assert!(names.contains(long.as_str()).unwrap() && !names.contains("ä").unwrap());
+    assert_eq!(names.remove(long.as_str()).unwrap(), Some(vec![]));
+    names.unlink().unwrap();
+
+    let bytes: Dict<Bytes, Bytes> = place.dict();
+    bytes.set(&b"k"[..], &b"v"[..]).unwrap();
+    assert_eq!(bytes.get(&Bytes::from("k")).unwrap(), Some("v".into()));
+}
+
+#[test]
 fn who_is_first_has_the_key_until_its_time_is_over() {
     let place = Place::new();
     let dict: Dict<u8, u8> = place.dict();
@@ -384,8 +402,8 @@ fn a_handle_travels_and_a_dictionary_may_be_in_another() {
     let place = Place::new();
     let outer: Dict<String, Dict<u8, u8>> = place.dict();
     let inner: Dict<u8, u8> = Dict::options().namespace(&place.1).anonymous().unwrap();
-    outer.set(&"inner".into(), &inner).unwrap();
-    let again = outer.get(&"inner".into()).unwrap().unwrap();
+    outer.set("inner", &inner).unwrap();
+    let again = outer.get("inner").unwrap().unwrap();
     again.set(&1, &2).unwrap();
     assert_eq!(inner.get(&1).unwrap(), Some(2));
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     channel::broadcast::log::{Entry, LogReader},
-    message::Message,
+    message::{EncodesAs, Message},
     object::{
         seat::Notes,
         wait::{Attempt, Deadline, Patience, WaitStrategy, WaitWord, Waiting},
@@ -94,7 +94,7 @@ impl<K: Message, V: Message> Dict<K, V> {
     ///
     /// let config: Dict<String, u32> = Dict::options().namespace(&namespace).create("config")?;
     /// let mut watch = config.watch()?;
-    /// config.insert(&"rate".into(), &100)?; // by any process
+    /// config.insert("rate", &100)?; // by any process
     /// let change = watch.recv()?;
     /// assert_eq!(change, DictChange::Set { key: "rate".to_string(), value: 100 });
     /// # config.unlink()?;
@@ -114,8 +114,11 @@ impl<K: Message, V: Message> Dict<K, V> {
     /// # Errors
     ///
     /// As [`watch`](Self::watch); [`DictError::Encode`].
-    pub fn watch_key(&self, key: &K) -> Result<DictWatch<K, V>, DictError> {
-        let key = key.encode(<[u8]>::to_vec)?;
+    pub fn watch_key<Q: EncodesAs<K> + ?Sized>(
+        &self,
+        key: &Q,
+    ) -> Result<DictWatch<K, V>, DictError> {
+        let key = key.encode_as(<[u8]>::to_vec)?;
         self.watch_by(Filter::Key(key))
     }
 

@@ -92,15 +92,15 @@ impl<K: Known + 'static, V: Known + 'static> AnyDict for Dict<K, V> {
     }
 
     fn get(&self, key: &Datum) -> Result<Option<Datum>, DictError> {
-        Ok(self.get(&own(key))?.map(V::shown))
+        Ok(self.get(&own::<K>(key))?.map(V::shown))
     }
 
     fn set(&self, key: &Datum, value: &Datum, ttl: Option<Duration>) -> Result<(), DictError> {
         match ttl {
             Some(ttl) => self
-                .insert_with_ttl(&own(key), &own(value), ttl)
+                .insert_with_ttl(&own::<K>(key), &own::<V>(value), ttl)
                 .map(|_| ()),
-            None => self.set(&own(key), &own(value)),
+            None => self.set(&own::<K>(key), &own::<V>(value)),
         }
     }
 
@@ -110,11 +110,11 @@ impl<K: Known + 'static, V: Known + 'static> AnyDict for Dict<K, V> {
         value: &Datum,
         ttl: Option<Duration>,
     ) -> Result<bool, DictError> {
-        self.insert_new(&own(key), &own(value), ttl)
+        self.insert_new(&own::<K>(key), &own::<V>(value), ttl)
     }
 
     fn remove(&self, key: &Datum) -> Result<bool, DictError> {
-        Ok(self.remove(&own(key))?.is_some())
+        Ok(self.remove(&own::<K>(key))?.is_some())
     }
 
     fn swap(
@@ -124,11 +124,11 @@ impl<K: Known + 'static, V: Known + 'static> AnyDict for Dict<K, V> {
         new: Option<&Datum>,
     ) -> Result<bool, DictError> {
         let (old, new) = (old.map(own::<V>), new.map(own::<V>));
-        self.compare_and_swap(&own(key), old.as_ref(), new.as_ref())
+        self.compare_and_swap(&own::<K>(key), old.as_ref(), new.as_ref())
     }
 
     fn alter(&self, key: &Datum, change: Change<'_>) -> Result<Option<Datum>, DictError> {
-        let altered = self.alter(&own(key), |value| {
+        let altered = self.alter(&own::<K>(key), |value| {
             change(value.map(V::shown)).map(|datum| own(&datum))
         })?;
         Ok(altered.map(V::shown))
