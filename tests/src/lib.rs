@@ -4,6 +4,7 @@
 //! * [`mapping`]: shared memory that a trial and its victims see;
 //! * [`naive`], [`naive_lock`], [`owned_cell`]: the controls, structures known to break and known to hold;
 //! * [`corruption`]: queues in memory that lies;
+//! * [`lab`]: a copy of `ipc-core` for its loom models;
 //! * [`old_kernel`]: processes for which the kernel lacks `futex_waitv`;
 //! * [`parent`]: what a process with children sees, for the program `parent`;
 //! * [`puppet`]: processes that do what they are told;
@@ -13,6 +14,7 @@
 
 pub mod corruption;
 pub mod dict_soak;
+pub mod lab;
 pub mod mapping;
 pub mod naive;
 pub mod naive_lock;

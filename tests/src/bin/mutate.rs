@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
+    fs,
     num::NonZero,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -17,6 +17,7 @@ use std::{
 };
 
 use clap::Parser;
+use ipc_tests::lab::{Lab, read};
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
 const FILES: [(&str, &str); 61] = [
@@ -282,7 +283,6 @@ struct Args {
 fn main() -> ExitCode {
     let Args { filter, every } = Args::parse();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or(workspace.join("target"), PathBuf::from);
     let mutations: Vec<Mutation> = FILES
         .iter()
         .flat_map(|&(file, models)| {
@@ -297,7 +297,7 @@ fn main() -> ExitCode {
         .collect();
     assert!(!mutations.is_empty(), "no ordering matches {filter:?}");
     println!("{} orderings to weaken", mutations.len());
-    let lab = Lab::new(&workspace, &target.join("mutate"), &mutations);
+    let lab = Broken::new(&mutations);
     let groups: BTreeSet<&str> = mutations.iter().map(|m| m.models).collect();
     let models: BTreeMap<&str, Vec<String>> = groups
         .into_iter()
@@ -336,10 +336,6 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|e| panic!("read {}: {e}", path.display()))
 }
 
 /// Every weakening of every ordering in the code of `source`, its tests and imports excluded.
@@ -453,25 +449,16 @@ fn is_for_tests(text: &str) -> bool {
         && !text.contains("#[cfg(not(loom))")
 }
 
-/// A copy of `ipc-core` to break.
-struct Lab {
+/// A copy of `ipc-core` in which each ordering can be weak.
+struct Broken {
     /// The program that holds the models.
     program: PathBuf,
 }
 
-impl Lab {
-    fn new(workspace: &Path, dir: &Path, mutations: &[Mutation]) -> Self {
-        // The build products of what it depends on stay.
-        let copied = dir.join("ipc-core");
-        let _ = fs::remove_dir_all(&copied);
-        copy(&workspace.join("ipc-core"), &copied);
-        fs::copy(workspace.join("Cargo.lock"), dir.join("Cargo.lock")).expect("copy the lock file");
-        fs::copy(workspace.join("README.md"), dir.join("README.md")).ok();
-        let members = "members = [\"ipc-core\", \"ipc-tools\", \"tests\", \"benches\"]";
-        let manifest =
-            read(&workspace.join("Cargo.toml")).replace(members, "members = [\"ipc-core\"]");
-        fs::write(dir.join("Cargo.toml"), manifest).expect("write the manifest");
-        let source = copied.join("src");
+impl Broken {
+    fn new(mutations: &[Mutation]) -> Self {
+        let lab = Lab::new();
+        let source = lab.source();
         let files: BTreeSet<&str> = mutations.iter().map(|m| m.file).collect();
         for file in files {
             let of_file = mutations.iter().enumerate().filter(|(_, m)| m.file == file);
@@ -486,7 +473,7 @@ impl Lab {
         )
         .expect("write the switch");
         Self {
-            program: Self::build(dir),
+            program: lab.build(),
         }
     }
 
@@ -515,23 +502,6 @@ impl Lab {
         models.find(|model| !self.passes(model, Some(number)))
     }
 
-    fn build(dir: &Path) -> PathBuf {
-        let built = Command::new(env!("CARGO"))
-            .current_dir(dir)
-            .env("CARGO_TARGET_DIR", dir.join("target"))
-            .env("RUSTFLAGS", "--cfg loom")
-            .args(["test", "--release", "--offline", "-p", "ipc-core", "--lib"])
-            .arg("--no-run")
-            .output()
-            .expect("cargo runs");
-        let said = String::from_utf8_lossy(&built.stderr);
-        assert!(built.status.success(), "it does not compile:\n{said}");
-        let program = said
-            .split_once("Executable unittests src/lib.rs (")
-            .and_then(|(_, rest)| rest.split_once(')'));
-        dir.join(program.expect("cargo names the program").0)
-    }
-
     fn passes(&self, model: &str, weak: Option<usize>) -> bool {
         let mut command = Command::new(&self.program);
         if let Some(number) = weak {
@@ -539,19 +509,6 @@ impl Lab {
         }
         let ended = command.args(["--exact", model]).output();
         ended.expect("a model runs").status.success()
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("make a directory");
-    for entry in fs::read_dir(from).expect("read a directory") {
-        let path = entry.expect("read a directory").path();
-        let target = to.join(path.file_name().expect("entries have names"));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).expect("copy a file");
-        }
     }
 }
 

@@ -212,8 +212,8 @@ fn a_finished_put_is_found_behind_an_unfinished_one() {
         let slow = w.ring.claim_for_model(owner(0)).unwrap();
         let other = Arc::clone(&w);
         let t = thread::spawn(move || other.put(1, 7).unwrap());
+        assert_eq!(w.get_patiently(2), 7);
         t.join().unwrap();
-        assert_eq!(w.get(2), Ok(7));
         w.ring.commit_for_model(slow, 5);
         assert_eq!(w.get(2), Ok(5));
     });
