@@ -143,7 +143,7 @@ impl<'a> Locked<'a> {
     /// Empties a slot that has this pair.
     pub(super) fn take_out(&mut self, word: &AtomicU64, name: Ref) -> Result<Item, Damage> {
         let old = self.table.heap.claim(self.me, name)?;
-        word.store(Slot::GONE.0, Release); // O2
+        word.store(Slot::GONE.0, Relaxed); // no name, so nothing that its reader is to see
         self.used = self.used.saturating_sub(1);
         self.gone += 1;
         Ok(old)

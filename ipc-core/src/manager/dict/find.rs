@@ -134,7 +134,7 @@ impl Table {
                 }
             }
         }
-        prim::acquire_fence(); // O1
+        prim::acquire_fence(); // O1: of all slots
         self.is_still(stripe, root).then_some(())
     }
 }

@@ -45,6 +45,23 @@ impl Table {
         set.unwrap();
     }
 
+    fn all_for_model(&self) -> Option<Vec<(u64, u64)>> {
+        let mut all = Vec::new();
+        self.look_at_all(0, |_, pair| {
+            let (mut key, mut value) = (Vec::new(), Vec::new());
+            pair.copy_key(&mut key);
+            pair.copy_value(&mut value);
+            let is_there = pair.view.is_still();
+            if is_there {
+                assert_eq!(value[..8], value[8..], "torn");
+                let [key, value] = [&key, &value].map(|of| of.first_chunk().unwrap());
+                all.push((u64::from_ne_bytes(*key), u64::from_ne_bytes(*value)));
+            }
+            is_there
+        })?;
+        Some(all)
+    }
+
     fn get(&self, key: u64) -> Option<u64> {
         let bytes = self.get_for_model(&key.to_ne_bytes())?;
         assert_eq!(bytes[..8], bytes[8..], "torn");
@@ -116,11 +133,52 @@ fn a_reader_in_an_array_that_is_gone_does_not_believe_it() {
         let writer = Arc::clone(&table);
         let t = thread::spawn(move || {
             writer.set(0, 6, 1);
-            // As long as an array of eight slots.
-            let item = writer.heap.store(owner(0), 0, &[&[0; 64]]).unwrap();
+            // As long as an array of eight slots; and none that ends a search, as who reads that has acquired it.
+            let item = writer.heap.store(owner(0), 0, &[&[0xee; 64]]).unwrap();
             writer.heap.discard(owner(0), item).unwrap();
         });
         assert_eq!(table.get(3), Some(1));
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn who_looks_at_all_pairs_sees_those_that_stay() {
+    explore(2, || {
+        let (table, _participants) = world(3);
+        for key in 0..6 {
+            table.set(0, key, 1);
+        }
+        let writer = Arc::clone(&table);
+        let t = thread::spawn(move || {
+            writer.set(0, 6, 1);
+            let item = writer.heap.store(owner(0), 0, &[&[0xee; 64]]).unwrap();
+            writer.heap.discard(owner(0), item).unwrap();
+        });
+        let all = loop {
+            match table.all_for_model() {
+                Some(all) => break all,
+                None => thread::yield_now(),
+            }
+        };
+        let there: Vec<u64> = all.iter().map(|(key, _)| *key).collect();
+        assert!((0..6).all(|key| there.contains(&key)), "{there:?}");
+        t.join().unwrap();
+    });
+}
+
+#[test]
+fn who_looks_at_all_pairs_sees_each_whole() {
+    explore(2, || {
+        let (table, _participants) = world(3);
+        table.set(0, 1, 1);
+        let writer = Arc::clone(&table);
+        let t = thread::spawn(move || writer.set(0, 2, 7));
+        let all = table.all_for_model().unwrap_or_default();
+        assert!(
+            [&[(1, 1)][..], &[(1, 1), (2, 7)], &[(2, 7), (1, 1)]].contains(&&*all),
+            "{all:?}"
+        );
         t.join().unwrap();
     });
 }
@@ -162,18 +220,34 @@ fn who_is_told_that_it_missed_a_change_sees_it() {
     });
 }
 
-/// Two begin to watch; the second one may find that the first has locked the stripe.
 #[test]
 fn who_watches_sees_a_change_or_its_writer_knows() {
-    explore(1, || {
+    explore(2, || {
         let (table, _participants) = world(3);
-        let (writer, first) = (Arc::clone(&table), Arc::clone(&table));
+        let writer = Arc::clone(&table);
         let t = thread::spawn(move || writer.set(0, 1, 7));
-        let w = thread::spawn(move || first.watch_for_model(owner(1)));
-        table.watch_for_model(owner(2));
+        table.watch_for_model(owner(1));
         let seen = table.get(1);
         t.join().unwrap();
-        w.join().unwrap();
         assert!(seen == Some(7) || table.log.len_for_model() == 1);
+    });
+}
+
+/// The second one need not lock anything.
+#[test]
+fn who_watches_behind_another_sees_what_that_one_saw() {
+    explore(2, || {
+        let (table, _participants) = world(3);
+        let first = Arc::clone(&table);
+        let t = thread::spawn(move || {
+            first.set(0, 1, 7);
+            first.watch_for_model(owner(0));
+        });
+        while !table.is_settled_for_model() {
+            thread::yield_now();
+        }
+        table.watch_for_model(owner(2));
+        assert_eq!(table.get(1), Some(7));
+        t.join().unwrap();
     });
 }

@@ -85,6 +85,11 @@ impl Table {
         Ok(())
     }
 
+    #[cfg(all(test, loom))]
+    pub(super) fn is_settled_for_model(&self) -> bool {
+        self.facts.0[WATCH].load(Relaxed) == SETTLED
+    }
+
     /// Whether changes are told of. Certain under a stripe's lock.
     #[inline]
     pub(super) fn is_watched(&self) -> bool {
