@@ -490,6 +490,13 @@ impl Crew {
     }
 
     fn adjust_number(&mut self, wanted: usize) {
+        let has_begun = |worker: &Worker| {
+            let place = self.place(worker);
+            place.is_some_and(|place| place.look().sequence() != worker.sequence)
+        };
+        if self.early.0 > 0 && self.workers.iter().any(has_begun) {
+            self.early.0 = 0;
+        }
         let limit = 5 + wanted as u32;
         while self.workers.len().saturating_sub(self.retiring.len()) < wanted {
             if self.early.0 >= limit && self.workers.is_empty() {
