@@ -37,7 +37,7 @@ const MEMORY_NS: u64 = 100_000_000;
 const LETTERS_NS: (u64, u64) = (5_000_000, 100_000_000);
 /// A worker that lives so long has begun well.
 const EARLY_NS: u64 = 1_000_000_000;
-const FIRST_DELAY_NS: u64 = 10_000_000;
+const FIRST_DELAY_NS: u64 = 5_000_000;
 
 /// A worker, and what was decided about it.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ipc_core::{Array, Exit, Pool, PoolStatus, TaskError, WorkerState};
+use ipc_core::{Array, Exit, Pool, PoolStatus, TaskError, WorkerState, WorkerStatus};
 use nix::sys::signal::{SigHandler, Signal, kill, raise, signal};
 use nix::unistd::Pid;
 
@@ -46,7 +46,11 @@ fn hunt(pool: &Pool, is_over: &AtomicBool, seed: u64) -> BTreeSet<u32> {
         thread::sleep(Duration::from_micros(random >> 50));
         let workers = pool.status().unwrap().workers;
         let target = workers.get(random as usize % workers.len().max(1));
-        if let Some(target) = target.filter(|t| t.pid != 0)
+        // A pool whose workers all die as they begin would give up.
+        let is_fair = |t: &&WorkerStatus| {
+            t.pid != 0 && (t.state != WorkerState::Starting || random >> 60 == 0)
+        };
+        if let Some(target) = target.filter(is_fair)
             && shoot(target.pid)
         {
             shot.insert(target.pid);
