@@ -69,7 +69,7 @@ fn single<R: Payload>(batch: &Batch) -> Result<R, TaskError> {
     let _ = batch.outcomes(|_, outcome| {
         value = match outcome {
             Ok(reply) => reply.returns().next(),
-            Err(e) => Err(e.clone()),
+            Err(e) => Err((**e).clone()),
         };
         Err(())
     });
@@ -78,11 +78,10 @@ fn single<R: Payload>(batch: &Batch) -> Result<R, TaskError> {
 
 /// All values of a batch, or its first error.
 fn all<R: Payload>(batch: &Batch) -> Result<Vec<R>, TaskError> {
-    let mut values = Vec::new();
+    let mut values = Vec::with_capacity(batch.calls());
     batch.outcomes(|calls, outcome| -> Result<(), TaskError> {
-        let reply = outcome.as_ref().map_err(TaskError::clone)?;
+        let reply = outcome.as_ref().map_err(|e| (**e).clone())?;
         let mut returns = reply.returns();
-        values.reserve(calls as usize);
         for _ in 0..calls {
             values.push(returns.next()?);
         }

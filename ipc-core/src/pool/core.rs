@@ -345,7 +345,9 @@ impl Core {
             }
         };
         match error {
-            Some(error) => self.settle(state, (head.batch, head.index), Err(error), after),
+            Some(error) => {
+                self.settle(state, (head.batch, head.index), Err(Box::new(error)), after)
+            }
             None => {
                 head.write(&mut bytes);
                 state.in_flight = state.in_flight.saturating_sub(1);
@@ -396,7 +398,7 @@ impl Core {
             let Some(batch) = state.batches.get(&task.batch).map(Arc::clone) else {
                 continue;
             };
-            if batch.settle(task.index, Err(TaskError::Cancelled), &mut after) {
+            if batch.settle(task.index, Err(Box::new(TaskError::Cancelled)), &mut after) {
                 self.count(Word::Failed, 1);
             }
             if batch.is_over() {
@@ -421,7 +423,7 @@ impl Core {
         });
         let mut after = Aftermath::default();
         for index in dropped {
-            batch.settle(index, Err(TaskError::Cancelled), &mut after);
+            batch.settle(index, Err(Box::new(TaskError::Cancelled)), &mut after);
         }
         self.count(Word::Failed, (before - state.backlog.len()) as u64);
         after.add(batch.complete());

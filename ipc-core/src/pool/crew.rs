@@ -20,7 +20,7 @@ use super::{
     control::{PoolPhase, Word},
     core::{Core, Report, id_of},
     errors::{PoolError, TaskError},
-    place::{Place, State, TaskId},
+    place::{Claim, Place, State, TaskId},
     worker::{self, Terms},
 };
 use crate::{
@@ -149,7 +149,7 @@ impl Crew {
             // A task that begins after this look is not late before the next one.
             next = next.min(now.saturating_add(limit));
             for worker in &self.workers {
-                if let Some((_, late_ns, _)) = self.late(worker, limit) {
+                if let Some((_, late_ns)) = self.late(worker, limit) {
                     next = next.min(late_ns);
                 }
             }
@@ -165,8 +165,8 @@ impl Crew {
         self.core.station.control.place(worker.place)
     }
 
-    /// If the worker is busy: its claim, when it is late, and its task.
-    fn late(&self, worker: &Worker, limit: u64) -> Option<(super::place::Claim, u64, TaskId)> {
+    /// If the worker is busy: its claim, and when it is late.
+    fn late(&self, worker: &Worker, limit: u64) -> Option<(Claim, u64)> {
         let place = self.place(worker)?;
         let seen = place.look();
         if worker.verdict.is_some() || seen.state() != Ok(State::Busy) {
@@ -175,7 +175,7 @@ impl Crew {
         let doing = place.doing();
         let limit = limit.saturating_mul(u64::from(doing.calls.max(1)));
         let since = doing.since_ns.min(clock::monotonic_ns());
-        Some((seen, since.saturating_add(limit), doing.task))
+        Some((seen, since.saturating_add(limit)))
     }
 
     fn report(&mut self, reports: impl IntoIterator<Item = Report>) {
@@ -392,11 +392,9 @@ impl Crew {
             let now = clock::monotonic_ns();
             for at in 0..self.workers.len() {
                 let late = self.late(&self.workers[at], ns(limit));
-                let Some((seen, late_ns, _)) = late.filter(|(_, late_ns, _)| *late_ns <= now)
-                else {
+                let Some((seen, _)) = late.filter(|(_, late_ns)| *late_ns <= now) else {
                     continue;
                 };
-                let _ = late_ns;
                 let pid = self.workers[at].process.pid();
                 self.condemn(at, seen, |task| TaskError::TimedOut {
                     pid,
@@ -416,12 +414,7 @@ impl Crew {
     }
 
     /// Kills a worker if it still does what was seen.
-    fn condemn(
-        &mut self,
-        at: usize,
-        seen: super::place::Claim,
-        error: impl FnOnce(TaskId) -> TaskError,
-    ) {
+    fn condemn(&mut self, at: usize, seen: Claim, error: impl FnOnce(TaskId) -> TaskError) {
         let worker = &self.workers[at];
         let Some(place) = self.place(worker).filter(|place| place.condemn(seen)) else {
             return;

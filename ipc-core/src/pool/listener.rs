@@ -87,7 +87,12 @@ fn receive(
         }
         ReplyKind::Refusal => {
             let why = String::from_utf8_lossy(&bytes[REPLY_HEAD..]).into_owned();
-            core.settle(state, task, Err(TaskError::Unreadable { why }), after);
+            core.settle(
+                state,
+                task,
+                Err(Box::new(TaskError::Unreadable { why })),
+                after,
+            );
         }
         ReplyKind::Whole => {
             let mut start = REPLY_HEAD;
@@ -95,11 +100,7 @@ fn receive(
                 so_far.extend_from_slice(&bytes[REPLY_HEAD..]);
                 (bytes, start) = (so_far, 0);
             }
-            let reply = Reply {
-                bytes,
-                start,
-                pid: head.pid,
-            };
+            let reply = Reply::new(bytes, start, head.pid);
             core.settle(state, task, Ok(reply), after);
         }
     }

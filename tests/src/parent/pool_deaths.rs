@@ -264,7 +264,7 @@ fn grow(mebibytes: usize) -> usize {
 /// Tasks that leak, a little and a lot.
 pub fn leaks(directory: &Path) {
     let pool = builder(directory).memory_limit(64 << 20).build().unwrap();
-    let first = pool.apply(|| std::process::id(), ()).unwrap();
+    let first = pool.apply(std::process::id, ()).unwrap();
     assert!(first > 0);
     assert_eq!(pool.apply(grow, (90,)).unwrap(), 90, "its task is finished");
     wait_until("its worker has gone", || {
