@@ -113,7 +113,8 @@ impl Crew {
         while !self.has_told_ended || self.must_call {
             let until = self.next_look();
             if core.watch.wait_until(until).is_err() {
-                clock::sleep_until(until.min(clock::monotonic_ns() + LETTERS_NS.1));
+                // Somebody has closed what is ours: it looks as often as it would for letters.
+                std::thread::sleep(Duration::from_nanos(LETTERS_NS.0));
             }
             self.bury_the_dead();
             self.judge();
