@@ -181,7 +181,7 @@ where
         function: entry.name(),
     })?;
     let mut task = Writer::behind(Vec::new(), TASK_HEAD);
-    task.push(arguments).map_err(EncodeError)?;
+    task.push_value(arguments).map_err(EncodeError)?;
     let mut task = task.done();
     let head = TaskHead {
         batch: 0,

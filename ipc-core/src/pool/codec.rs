@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use postcard::ser_flavors::Flavor;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{errors::TaskError, worker};
+use super::{errors::TaskError, numbers, worker};
 use crate::{
     os::image::{Body, Entry},
     process::{Function, Panic},
@@ -176,6 +176,25 @@ impl Writer {
         value.serialize(&mut serializer).map_err(|e| e.to_string())
     }
 
+    /// As [`take_value`] reads it.
+    #[inline]
+    pub(super) fn push_value<T: Serialize + 'static>(&mut self, value: &T) -> Result<(), String> {
+        if numbers::put(value, |bytes| self.extend(bytes)) {
+            return Ok(());
+        }
+        self.push(value)
+    }
+
+    #[inline(always)]
+    fn extend(&mut self, bytes: &[u8]) {
+        let end = self.at + bytes.len();
+        if end > self.bytes.len() {
+            self.grow(bytes.len());
+        }
+        self.bytes[self.at..end].copy_from_slice(bytes);
+        self.at = end;
+    }
+
     #[inline]
     fn push_byte(&mut self, byte: u8) {
         if self.at == self.bytes.len() {
@@ -239,6 +258,17 @@ fn copy_short(to: &mut [u8], from: &[u8]) {
     copy! { 1: 0; 2: 0 1; 3: 0 1 2; 4: 0 1 2 3; 5: 0 1 2 3 4; 6: 0 1 2 3 4 5; }
 }
 
+/// The value at the start of `bytes`, which go on behind it.
+#[inline]
+fn take_value<T: Payload>(bytes: &mut &[u8]) -> postcard::Result<T> {
+    if let Some(number) = numbers::take(bytes) {
+        return Ok(number);
+    }
+    let (value, rest) = postcard::take_from_bytes(bytes)?;
+    *bytes = rest;
+    Ok(value)
+}
+
 /// The tags before what became of a call.
 const RETURNED: u8 = 0;
 const PANICKED: u8 = 1;
@@ -258,11 +288,8 @@ where
         let mut arguments = task.get(TASK_HEAD..).unwrap_or_default();
         let mut reply = Writer::behind(worker::buffer(), REPLY_HEAD);
         for _ in 0..head.calls {
-            let these = match postcard::take_from_bytes::<A>(arguments) {
-                Ok((these, rest)) => {
-                    arguments = rest;
-                    these
-                }
+            let these = match take_value::<A>(&mut arguments) {
+                Ok(these) => these,
                 Err(e) => {
                     // Where the next ones begin nobody knows: they fail in the same way.
                     reply.push(&(UNREADABLE, format!("its arguments: {e}")))?;
@@ -276,7 +303,7 @@ where
                     // Its own code may panic, too.
                     let push = || {
                         reply.push_byte(RETURNED);
-                        reply.push(&value)
+                        reply.push_value(&value)
                     };
                     catch_unwind(AssertUnwindSafe(push))
                 }
@@ -356,14 +383,17 @@ impl<'a, R: Payload> Returns<'a, R> {
 
     fn take<T: DeserializeOwned>(&mut self) -> Result<T, TaskError> {
         let taken = postcard::take_from_bytes::<T>(self.bytes);
-        let (value, rest) = taken.map_err(|e| {
-            self.bytes = &[];
-            TaskError::Unreadable {
-                why: format!("its return value: {e}"),
-            }
-        })?;
+        let (value, rest) = taken.map_err(|e| self.unreadable(&e))?;
         self.bytes = rest;
         Ok(value)
+    }
+
+    #[cold]
+    fn unreadable(&mut self, why: &postcard::Error) -> TaskError {
+        self.bytes = &[];
+        TaskError::Unreadable {
+            why: format!("its return value: {why}"),
+        }
     }
 
     /// What became of the next one. Nonsense is an error of its own.
@@ -376,7 +406,7 @@ impl<'a, R: Payload> Returns<'a, R> {
         };
         self.bytes = rest;
         match tag {
-            RETURNED => self.take(),
+            RETURNED => take_value(&mut self.bytes).map_err(|e| self.unreadable(&e)),
             PANICKED => {
                 let panic = self.take::<Panic>()?;
                 Err(TaskError::Panicked {
@@ -436,7 +466,7 @@ mod tests {
         let function = FunctionId::of(entry).expect("it is in the program");
         let mut task = Writer::behind(Vec::new(), TASK_HEAD);
         for n in 1..=3_u32 {
-            task.push(&(n,)).expect("a number");
+            task.push_value(&(n,)).expect("a number");
         }
         let mut task = task.done();
         let head = TaskHead {

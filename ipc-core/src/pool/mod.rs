@@ -14,7 +14,7 @@
 //! | `ProcessPoolExecutor`: `submit`, `map`, `shutdown` | [`Executor`] |
 //! | `concurrent.futures.wait`, `as_completed` | [`futures::wait`], [`futures::as_completed`] |
 //!
-//! Read in this order: `place` (who decides what a worker may do) and `control` (the pool's object), `codec` (what travels), `worker`, `batch` (each task is
+//! Read in this order: `place` (who decides what a worker may do) and `control` (the pool's object), `codec` and `numbers` (what travels), `worker`, `batch` (each task is
 //! over once), `core` (what is handed over when), `listener` and `crew` (this process's threads; what happens when a worker dies), `submit`, and the public
 //! face: this file, `builder`, `async_result`, `imap`, `executor`, `futures`, `status`.
 
@@ -30,6 +30,7 @@ mod executor;
 pub mod futures;
 mod imap;
 mod listener;
+mod numbers;
 mod place;
 mod station;
 mod status;

@@ -63,8 +63,11 @@ impl<T: Serialize + Send + 'static> Submitter<T> {
             return Ok(None);
         }
         let mut writer = Writer::behind(Vec::new(), TASK_HEAD);
-        let (written, has_handles) =
-            noting_tickets(|| self.calls.iter().try_for_each(|call| writer.push(call)));
+        let (written, has_handles) = noting_tickets(|| {
+            self.calls
+                .iter()
+                .try_for_each(|call| writer.push_value(call))
+        });
         written.map_err(EncodeError)?;
         let count = self.calls.len() as u32;
         // Handles must be there until the worker has its own.
