@@ -52,6 +52,10 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Denied(String),
+    #[error("{0}")]
     Exists(String),
     #[error("stopped by {}", signal_hook::low_level::signal_name(*.0).unwrap_or("a signal"))]
     Signal(i32),
@@ -121,6 +125,8 @@ impl Failure {
             Self::Timeout(_) => code::TIMEOUT,
             Self::WouldBlock(_) | Self::InUse(_) | Self::Full(_) => code::WOULD_BLOCK,
             Self::Usage(_) => code::USAGE,
+            Self::NotFound(_) => code::NOT_FOUND,
+            Self::Denied(_) => code::PERMISSION,
             Self::Exists(_) => code::EXISTS,
             Self::Closed(_) => code::CLOSED,
             Self::Signal(number) => of_signal(*number),

@@ -3,7 +3,7 @@
 //! Reading path: `args` (what can be asked) → `command` (one file a verb) → `snapshot` (what `ipc-core` says, as plain
 //! data) → `output` (how it is shown). `exit` is the one place that knows exit codes. What moves messages stands below
 //! `command`: `framing` (bytes ⇄ messages), `inlet` (standard input), `outlet` (standard output that loses nothing), `signals` (Ctrl-C); `proc` is
-//! what the kernel says about processes.
+//! what the kernel says about processes, and `processes` who has objects open.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -14,6 +14,7 @@ mod inlet;
 mod outlet;
 mod output;
 mod proc;
+mod processes;
 mod signals;
 mod snapshot;
 

@@ -33,6 +33,26 @@ fn parse(text: &str) -> Option<Stat> {
     })
 }
 
+/// The numbers of all processes that can be seen.
+pub(crate) fn all() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Whether a process was started by `ipc_core::Process` in its parent, to run a function for that, as far as can be told: by the variable that
+/// it was started with, which names who meant it so.
+pub(crate) fn is_child_of(pid: u32, parent: u32) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let calling = environment
+        .split(|&byte| byte == 0)
+        .find_map(|variable| variable.strip_prefix(b"IPC_PROCESS="));
+    let calling = calling.and_then(|calling| str::from_utf8(calling).ok());
+    calling.and_then(|calling| calling.rsplit('.').next()?.parse().ok()) == Some(parent)
+}
+
 /// Inode of our pid namespace.
 pub(crate) fn pid_namespace() -> Option<u64> {
     fs::metadata("/proc/self/ns/pid").ok().map(|ns| ns.ino())

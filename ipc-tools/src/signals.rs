@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::Signal,
+};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag, low_level,
@@ -91,6 +94,11 @@ impl Signals {
         self.check()?;
         Ok(polled[0].revents())
     }
+}
+
+/// As people call it.
+pub(crate) fn name(signal: Signal) -> &'static str {
+    low_level::signal_name(signal.as_raw()).unwrap_or("a signal")
 }
 
 /// Whether this process was started with `signal` ignored, as by `nohup` or a script's `&`.

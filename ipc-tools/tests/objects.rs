@@ -229,7 +229,7 @@ fn completions_and_manual_pages_can_be_made() {
 #[test]
 fn every_verb_has_help_with_examples() {
     let shell = Shell::new();
-    let verbs: [&[&str]; 13] = [
+    let verbs: [&[&str]; 16] = [
         &["ls"],
         &["stat"],
         &["who"],
@@ -243,6 +243,9 @@ fn every_verb_has_help_with_examples() {
         &["queue", "get"],
         &["queue", "peek"],
         &["queue", "close"],
+        &["proc", "ls"],
+        &["proc", "kill"],
+        &["proc", "wait"],
     ];
     for verb in verbs {
         let help = shell.ok(&[verb, &["--help"]].concat());

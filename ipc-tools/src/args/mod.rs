@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod dict;
 pub(crate) mod objects;
 pub(crate) mod pipe;
+pub(crate) mod proc;
 pub(crate) mod queue;
 pub(crate) mod shm;
 pub(crate) mod sync;
@@ -90,6 +91,9 @@ pub(crate) enum Verb {
     /// Notify programs that wait on a condition
     #[command(subcommand)]
     Cond(sync::CondVerb),
+    /// List the processes that have objects open, signal them, wait for their end
+    #[command(subcommand)]
+    Proc(proc::Verb),
     /// List the objects of the namespace
     Ls(objects::Ls),
     /// Show all there is to know about objects

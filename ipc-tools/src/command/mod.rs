@@ -31,6 +31,7 @@ mod ls;
 mod man;
 mod peek;
 mod pipe;
+mod proc;
 mod put;
 mod rescue;
 mod rm;
@@ -64,6 +65,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Verb::Cond(verb) => sync::cond::run(place, &verb),
         Verb::Exec(args) => sync::wrapped::become_command(&args),
         Verb::Leave(args) => sync::waiting::leave(place, &args),
+        Verb::Proc(verb) => proc::run(place, &verb),
         Verb::Ls(args) => ls::run(place, &args),
         Verb::Stat(args) => stat::run(place, &args),
         Verb::Who(args) => who::run(place, &args),
