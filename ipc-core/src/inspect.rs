@@ -24,6 +24,7 @@ use crate::{
         seat::{Activity, Visitor},
     },
     os::{clock, file},
+    pool::control as pool,
     region::{OutOfBounds, Region, identity::Facts},
     sync::{
         barrier::BarrierCore,
@@ -319,6 +320,10 @@ impl Namespace {
                 let core = list::core::build(&region, &facts).map_err(|d| d.of(&label))?;
                 (core.describe(), core.visitors())
             }
+            None if kind == Kind::Pool => {
+                let control = pool::build(&region, &facts).map_err(|d| d.of(&label))?;
+                (control.describe(), control.visitors())
+            }
             None if matches!(kind, Kind::LifoQueue | Kind::PriorityQueue) => {
                 (String::new(), ordered_visitors(&label, &region, &facts)?)
             }
@@ -400,6 +405,7 @@ fn sweep(path: &Path, kind: Kind) -> Result<u32> {
         Kind::Dict => Object::open(path, species, &dict::build)?.0.sweep(),
         Kind::Value | Kind::Array => Object::open(path, species, &cells::build)?.0.sweep(),
         Kind::List => Object::open(path, species, &list::core::build)?.0.sweep(),
+        Kind::Pool => Object::open(path, species, &pool::build)?.0.sweep(),
         Kind::LifoQueue | Kind::PriorityQueue => {
             Object::open(path, species, &ordered::build)?.0.sweep()
         }

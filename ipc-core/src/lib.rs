@@ -53,6 +53,8 @@ mod process;
 
 mod wait_set;
 
+mod pool;
+
 mod inspect;
 
 pub use channel::broadcast::{
@@ -94,6 +96,10 @@ pub use manager::{
 };
 pub use message::{Bytes, DecodeError, EncodeError, Message, Plain};
 pub use object::{Collected, Kind, Leftover, Namespace, Space, seat::Activity, wait::WaitStrategy};
+pub use pool::{
+    AsyncResult, Executor, Imap, ImapUnordered, NotReady, Payload, Pool, PoolBuilder, PoolControl,
+    PoolError, PoolPhase, PoolStatus, TaskError, WorkerState, WorkerStatus, futures,
+};
 #[cfg(feature = "logging")]
 pub use process::logging;
 pub use process::{

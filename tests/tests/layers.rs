@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up.
-const LAYERS: [&str; 14] = [
+const LAYERS: [&str; 15] = [
     "error",
     "prim",
     "os",
@@ -26,6 +26,7 @@ const LAYERS: [&str; 14] = [
     "manager",
     "process",
     "wait_set",
+    "pool",
     "inspect",
 ];
 

@@ -46,12 +46,14 @@ pub enum Kind {
     Array,
     /// A [`crate::List`].
     List,
+    /// A [`crate::Pool`].
+    Pool,
     /// One that this version of the library does not know.
     Unknown(u32),
 }
 
 /// Number in the object's header, and name, of each kind.
-const KINDS: [(Kind, u32, &str); 20] = [
+const KINDS: [(Kind, u32, &str); 21] = [
     (Kind::Queue, 1, "queue"),
     (Kind::Lock, 2, "lock"),
     (Kind::RLock, 3, "recursive lock"),
@@ -72,6 +74,7 @@ const KINDS: [(Kind, u32, &str); 20] = [
     (Kind::Value, 16, "value"),
     (Kind::Array, 17, "array"),
     (Kind::List, 19, "list"),
+    (Kind::Pool, 21, "pool"),
 ];
 
 impl Kind {

@@ -27,7 +27,9 @@ use super::{
     family,
     kind::Kind,
     namespace::{self, Namespace},
-    participant::{AttachError, Census, EXISTENCE, Owner, Participants, Repair, Slot, SweepError},
+    participant::{
+        AttachError, Card, Census, EXISTENCE, Owner, Participants, Repair, Slot, SweepError,
+    },
     wait::WATCH_NS,
 };
 use crate::{
@@ -303,6 +305,11 @@ impl Object {
             token: Mutex::new(None),
         };
         Ok((object, structure))
+    }
+
+    /// Who is attached.
+    pub(crate) fn cards(&self) -> Vec<Card> {
+        self.participants.cards()
     }
 
     /// This process as the object's claim words name it; `None` before [`Self::attach`], also in a forked child.

@@ -71,6 +71,11 @@ impl Entry {
 
     /// What another process of this program calls [`Self::distance`] and [`Self::name`]. `None` if there is no such thing.
     pub(crate) fn at(distance: usize, name: &str) -> Option<&'static Self> {
+        Self::at_if(distance, |found| found == name)
+    }
+
+    /// As [`Self::at`], for who knows its name in another way.
+    pub(crate) fn at_if(distance: usize, is_it: impl Fn(&str) -> bool) -> Option<&'static Self> {
         let program = Program::this();
         let address = program.base.wrapping_add(distance);
         if !program.holds(address) {
@@ -84,7 +89,7 @@ impl Entry {
         }
         // SAFETY: only records begin so.
         let entry = unsafe { &*place };
-        (entry.name() == name).then_some(entry)
+        is_it(entry.name()).then_some(entry)
     }
 
     pub(crate) fn run(

@@ -73,6 +73,17 @@ pub(crate) fn boot_id() -> [u64; 2] {
     [half(0..16), half(16..32)]
 }
 
+/// Bytes of memory that a process has alone: what is resident and neither a file's nor shared. `None` if it cannot be told.
+pub(crate) fn own_memory(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = text.split_ascii_whitespace().skip(1);
+    let mut next = || pages.next()?.parse::<u64>().ok();
+    let (resident, shared) = (next()?, next()?);
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    let page = page.ok().flatten().unwrap_or(4096);
+    Some(resident.saturating_sub(shared) * page.unsigned_abs())
+}
+
 /// The user whose files this process makes.
 pub(crate) fn user() -> u32 {
     nix::unistd::geteuid().as_raw()

@@ -7,12 +7,14 @@ use nix::{
     sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
 };
 
-use super::descriptor::Bell;
+use super::{clock, descriptor::Bell};
 
 /// The key of the bell.
 const CALL: u64 = u64::MAX;
 /// Descriptors told of at a time.
 const AT_A_TIME: usize = 64;
+/// Who waits longer is called once in between.
+const LONGEST_MS: u64 = 3_600_000;
 
 /// Descriptors, each under a key, and a bell. A forked child shares what its parent watches, and must leave it alone.
 #[derive(Debug)]
@@ -50,8 +52,21 @@ impl Watch {
 
     /// Sleeps until a descriptor is ready, or it is called. The keys of what is ready. An error means that somebody has closed what is ours.
     pub(crate) fn wait(&self) -> io::Result<Vec<u64>> {
+        self.wait_until(u64::MAX)
+    }
+
+    /// As [`Self::wait`], or until a time on the monotonic clock, to a millisecond, has come.
+    pub(crate) fn wait_until(&self, until_ns: u64) -> io::Result<Vec<u64>> {
         let mut ready = [EpollEvent::empty(); AT_A_TIME];
-        let count = match self.epoll.wait(&mut ready, EpollTimeout::NONE) {
+        let left = until_ns.saturating_sub(clock::monotonic_ns());
+        let timeout = match until_ns {
+            u64::MAX => EpollTimeout::NONE,
+            _ => {
+                let ms = left.div_ceil(1_000_000).min(LONGEST_MS);
+                EpollTimeout::try_from(ms as i32).unwrap_or(EpollTimeout::ZERO)
+            }
+        };
+        let count = match self.epoll.wait(&mut ready, timeout) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
             Err(e) => return Err(e.into()),

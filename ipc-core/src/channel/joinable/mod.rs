@@ -6,6 +6,7 @@
 
 #![expect(unsafe_code, reason = "one uninitialised value on the fast path")]
 
+mod bulk;
 mod container;
 pub(crate) mod errors;
 mod facts;
