@@ -105,6 +105,7 @@ impl ProcessBuilder {
         let streams = self.opened_streams()?;
         let start = Start {
             environment: self.environment(spare, letter.nonce())?,
+            leads_group: self.leads_group,
             streams: streams
                 .each_ref()
                 .map(|fd| fd.as_ref().map(AsRawFd::as_raw_fd)),
@@ -154,7 +155,7 @@ impl ProcessBuilder {
     }
 
     /// Its streams where they are not inherited, with numbers that no standard stream has.
-    fn opened_streams(&self) -> io::Result<[Option<Arc<OwnedFd>>; 3]> {
+    pub(super) fn opened_streams(&self) -> io::Result<[Option<Arc<OwnedFd>>; 3]> {
         let mut opened = [None, None, None];
         for (to, stream) in opened.iter_mut().zip(&self.streams) {
             *to = match stream {
@@ -177,6 +178,14 @@ impl ProcessBuilder {
 
     /// All variables, and the one that tells the child what it is.
     fn environment(&self, number: i32, nonce: u64) -> io::Result<Environment> {
+        let mut environment = self.variables()?;
+        let calling = entry::calling(number, nonce);
+        environment.push(entry::VARIABLE.as_ref(), calling.as_ref())?;
+        Ok(environment)
+    }
+
+    /// All variables but that one.
+    pub(super) fn variables(&self) -> io::Result<Environment> {
         let mut environment = Environment::default();
         if self.environment.is_empty() {
             for (key, value) in std::env::vars_os().filter(|(key, _)| key != entry::VARIABLE) {
@@ -199,8 +208,6 @@ impl ProcessBuilder {
                 environment.push(key, value)?;
             }
         }
-        let calling = entry::calling(number, nonce);
-        environment.push(entry::VARIABLE.as_ref(), calling.as_ref())?;
         Ok(environment)
     }
 

@@ -3,8 +3,10 @@
 pub(crate) mod broadcast;
 pub(crate) mod demo;
 pub(crate) mod dict;
+pub(crate) mod halt;
 pub(crate) mod objects;
 pub(crate) mod pipe;
+pub(crate) mod pool;
 pub(crate) mod proc;
 pub(crate) mod queue;
 pub(crate) mod shm;
@@ -91,6 +93,9 @@ pub(crate) enum Verb {
     /// Notify programs that wait on a condition
     #[command(subcommand)]
     Cond(sync::CondVerb),
+    /// Run a command for each line of standard input, several at a time
+    #[command(subcommand)]
+    Pool(pool::Verb),
     /// List the processes that have objects open, signal them, wait for their end
     #[command(subcommand)]
     Proc(proc::Verb),

@@ -31,6 +31,7 @@ mod ls;
 mod man;
 mod peek;
 mod pipe;
+mod pool;
 mod proc;
 mod put;
 mod rescue;
@@ -65,6 +66,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Verb::Cond(verb) => sync::cond::run(place, &verb),
         Verb::Exec(args) => sync::wrapped::become_command(&args),
         Verb::Leave(args) => sync::waiting::leave(place, &args),
+        Verb::Pool(verb) => pool::run(place, verb),
         Verb::Proc(verb) => proc::run(place, &verb),
         Verb::Ls(args) => ls::run(place, &args),
         Verb::Stat(args) => stat::run(place, &args),
