@@ -4,6 +4,8 @@
 pub mod ends;
 pub mod lives;
 pub mod matter;
+pub mod pool;
+pub mod pool_deaths;
 pub mod settings;
 pub mod survival;
 
@@ -43,6 +45,25 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("orphans", survival::orphans),
     ("leaves", survival::leaves),
     ("stubborn", survival::stubborn),
+    ("pool-family", pool::family),
+    ("pool-errors", pool::errors),
+    ("pool-matter", pool::matter),
+    ("pool-results", pool::results),
+    ("pool-callbacks", pool::callbacks),
+    ("pool-executor", pool::executor),
+    ("pool-lives", pool::lives),
+    ("pool-control", pool::control),
+    ("pool-nested", pool::nested),
+    ("pool-loud", pool::loud),
+    ("pool-kills", pool_deaths::kills),
+    ("pool-massacre", pool_deaths::massacre),
+    ("pool-exits", pool_deaths::exits),
+    ("pool-late", pool_deaths::late),
+    ("pool-leaks", pool_deaths::leaks),
+    ("pool-ends", pool_deaths::ends),
+    ("pool-short", pool_deaths::short),
+    ("pool-killed", pool_deaths::killed),
+    ("pool-successor", pool_deaths::successor),
 ];
 
 /// Runs the scenario of this name.

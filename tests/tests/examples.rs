@@ -507,3 +507,76 @@ fn threads_have_one_process_number_and_processes_have_many() {
     ];
     assert_eq!(lines, expected);
 }
+
+#[test]
+fn a_pool_of_three_does_all_that_pythons_pool_does() {
+    let lines = run("pool");
+    let (begins, lines): (Vec<_>, Vec<_>) =
+        lines.iter().partition(|line| *line == "a worker begins");
+    assert_eq!(begins.len(), 3);
+    assert_eq!(
+        lines,
+        [
+            "apply: 49",
+            "map: [0, 1, 4, 9, 16, 25, 36, 49]",
+            "starmap: [32, 9]",
+            "imap: [0, 1, 4, 9, 16, 25, 36, 49]",
+            "imap_unordered: {0, 1, 4, 9, 16, 25, 36, 49}",
+            "map_async: [0, 1, 4, 9, 16, 25, 36, 49]",
+            "callback: 144, in the parent: true",
+            "3 workers did ten tasks",
+            "no worker is left: true",
+            "terminated: the pool was terminated before the task was done",
+        ]
+    );
+}
+
+#[test]
+fn a_result_tells_when_it_is_ready_and_what_went_wrong() {
+    let (lines, errors) = run_with_errors("results");
+    assert_eq!(
+        lines,
+        [
+            "ready: false",
+            "successful: the task is not done yet",
+            "not there after 50 ms",
+            "ready: true, successful: true",
+            "get: 42",
+            "a worker panicked: assertion `left != right` failed: cannot divide 1 by zero",
+            "successful: false",
+            "the pool goes on: 2",
+        ]
+    );
+    assert!(errors.iter().any(|line| line.contains("divide 1 by zero")));
+}
+
+#[test]
+fn an_executor_keeps_order_and_its_callback_gets_the_future() {
+    let lines = run("executor");
+    assert_eq!(
+        lines[..4],
+        [
+            "map: [1, 8, 27, 64, 125]",
+            "the callback got 216",
+            "first completed: [1], open: [0]",
+            "all completed: [0, 1], open: []",
+        ]
+    );
+    let completed: BTreeSet<&str> = lines[4..6].iter().map(String::as_str).collect();
+    assert_eq!(completed, BTreeSet::from(["completed: 0", "completed: 8"]));
+    assert_eq!(lines[6..], ["after shutdown: true"]);
+}
+
+#[test]
+fn three_processes_serve_four_clients_of_whom_one_waits() {
+    let lines = run("echo");
+    let [first, second, third, waits, fourth, count] = &lines[..] else {
+        panic!("{lines:#?}");
+    };
+    for (number, line) in (1..).zip([first, second, third, fourth]) {
+        assert_eq!(line, &format!("echo: hello from {number}"));
+    }
+    assert_eq!(waits, "the fourth waits: true");
+    assert!(numbers(count)[0] <= 3, "{count}");
+    assert!(count.ends_with("none of them this one: true"), "{count}");
+}

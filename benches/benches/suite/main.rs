@@ -13,6 +13,7 @@ mod loan;
 mod ordered;
 mod peers;
 mod pipe;
+mod pool;
 mod process;
 mod queue;
 mod shared;
@@ -103,5 +104,6 @@ fn main() {
     shared::values(&mut suite);
     shared::lists(&mut suite);
     process::start_and_join(&mut suite);
+    pool::pools(&mut suite);
     suite.finish();
 }

@@ -6,13 +6,17 @@ use core::{
     pin::Pin,
     task::{Context, Poll},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use super::{
     batch::{Aftermath, Batch},
     codec::Payload,
     core::Core,
     errors::{PoolError, TaskError},
+    ties::Ties,
 };
 
 /// The result of a task, or of several, of a [`Pool`](crate::Pool): Python's `AsyncResult`, and its `concurrent.futures.Future`.
@@ -47,7 +51,9 @@ use super::{
 /// ```
 #[must_use = "it tells what became of the task"]
 pub struct AsyncResult<R> {
-    core: Arc<Core>,
+    /// Gone once nothing can be cancelled any more. Who has a result keeps no queues.
+    core: Weak<Core>,
+    ties: Arc<Ties>,
     batch: Arc<Batch>,
     decode: fn(&Batch) -> Result<R, TaskError>,
 }
@@ -63,7 +69,7 @@ fn single<R: Payload>(batch: &Batch) -> Result<R, TaskError> {
     let _ = batch.outcomes(|_, outcome| {
         value = match outcome {
             Ok(reply) => reply.returns().next(),
-            Err(e) => Err(e.clone()),
+            Err(e) => Err((**e).clone()),
         };
         Err(())
     });
@@ -72,11 +78,10 @@ fn single<R: Payload>(batch: &Batch) -> Result<R, TaskError> {
 
 /// All values of a batch, or its first error.
 fn all<R: Payload>(batch: &Batch) -> Result<Vec<R>, TaskError> {
-    let mut values = Vec::new();
+    let mut values = Vec::with_capacity(batch.calls());
     batch.outcomes(|calls, outcome| -> Result<(), TaskError> {
-        let reply = outcome.as_ref().map_err(TaskError::clone)?;
+        let reply = outcome.as_ref().map_err(|e| (**e).clone())?;
         let mut returns = reply.returns();
-        values.reserve(calls as usize);
         for _ in 0..calls {
             values.push(returns.next()?);
         }
@@ -88,7 +93,8 @@ fn all<R: Payload>(batch: &Batch) -> Result<Vec<R>, TaskError> {
 impl<R: Payload> AsyncResult<R> {
     pub(super) fn single(core: &Arc<Core>, batch: Arc<Batch>) -> Self {
         Self {
-            core: Arc::clone(core),
+            core: Arc::downgrade(core),
+            ties: Arc::clone(&core.ties),
             batch,
             decode: single,
         }
@@ -98,7 +104,8 @@ impl<R: Payload> AsyncResult<R> {
 impl<R: Payload> AsyncResult<Vec<R>> {
     pub(super) fn all(core: &Arc<Core>, batch: Arc<Batch>) -> Self {
         Self {
-            core: Arc::clone(core),
+            core: Arc::downgrade(core),
+            ties: Arc::clone(&core.ties),
             batch,
             decode: all,
         }
@@ -108,10 +115,10 @@ impl<R: Payload> AsyncResult<Vec<R>> {
 impl<R> AsyncResult<R> {
     /// A forked child must not touch a lock; a callback must not wait for its own thread.
     fn check(&self, may_wait: bool) -> Result<(), TaskError> {
-        if !self.core.is_mine() {
+        if !self.ties.is_mine() {
             return Err(PoolError::OfParent.into());
         }
-        if may_wait && self.core.is_listener() && !self.batch.is_over() {
+        if may_wait && self.ties.is_listener() && !self.batch.is_over() {
             return Err(TaskError::InCallback);
         }
         Ok(())
@@ -173,7 +180,8 @@ impl<R> AsyncResult<R> {
 
     /// Cancels it, unless a worker has it by now, or soon: tasks are handed over a few ahead. Whether it did. Python's `cancel`.
     pub fn cancel(&self) -> bool {
-        self.check(false).is_ok() && (self.cancelled() || self.core.cancel(&self.batch))
+        let cancel = || self.core.upgrade().is_some_and(|c| c.cancel(&self.batch));
+        self.check(false).is_ok() && (self.cancelled() || cancel())
     }
 
     /// Whether it was [cancelled](Self::cancel).
@@ -185,7 +193,12 @@ impl<R> AsyncResult<R> {
     /// Whether a worker has it, or soon: it can no longer be cancelled, and is not done.
     #[must_use]
     pub fn running(&self) -> bool {
-        self.check(false).is_ok() && !self.batch.is_over() && self.core.is_running(&self.batch)
+        let is_running = || {
+            self.core
+                .upgrade()
+                .is_some_and(|c| c.is_running(&self.batch))
+        };
+        self.check(false).is_ok() && !self.batch.is_over() && is_running()
     }
 
     /// Whether a wait for it would return at once, as it is ready or cannot be waited for.
@@ -256,7 +269,8 @@ impl<R> Future for AsyncResult<R> {
 impl<R> Clone for AsyncResult<R> {
     fn clone(&self) -> Self {
         Self {
-            core: Arc::clone(&self.core),
+            core: Weak::clone(&self.core),
+            ties: Arc::clone(&self.ties),
             batch: Arc::clone(&self.batch),
             decode: self.decode,
         }

@@ -9,22 +9,49 @@ use std::{
 
 use super::{codec::Returns, errors::TaskError};
 
-/// What a task's calls returned, not decoded yet.
+/// What a task's calls returned, not decoded yet. Short ones, of which there may be many, need no memory beside this.
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
-    pub(super) bytes: Vec<u8>,
-    /// Where in `bytes` it begins.
-    pub(super) start: usize,
-    pub(super) pid: u32,
+    pid: u32,
+    length: u8,
+    short: [u8; SHORT],
+    /// The bytes, and where among them it begins.
+    long: Option<Box<(Vec<u8>, usize)>>,
 }
 
+const SHORT: usize = 19;
+
 impl Reply {
+    /// What stands behind `start`.
+    pub(super) fn new(bytes: Vec<u8>, start: usize, pid: u32) -> Self {
+        let payload = bytes.get(start..).unwrap_or_default();
+        let mut reply = Self {
+            pid,
+            length: 0,
+            short: [0; SHORT],
+            long: None,
+        };
+        match reply.short.get_mut(..payload.len()) {
+            Some(short) => {
+                short.copy_from_slice(payload);
+                reply.length = payload.len() as u8;
+            }
+            None => reply.long = Some(Box::new((bytes, start))),
+        }
+        reply
+    }
+
+    #[inline]
     pub(super) fn returns<R: super::Payload>(&self) -> Returns<'_, R> {
-        Returns::of(self.bytes.get(self.start..).unwrap_or_default(), self.pid)
+        let payload = match &self.long {
+            None => self.short.get(..usize::from(self.length)),
+            Some(long) => long.0.get(long.1..),
+        };
+        Returns::of(payload.unwrap_or_default(), self.pid)
     }
 }
 
-pub(super) type Outcome = Result<Reply, TaskError>;
+pub(super) type Outcome = Result<Reply, Box<TaskError>>;
 
 /// A task, with the number of calls in it.
 #[derive(Debug)]
@@ -198,7 +225,7 @@ impl Batch {
             (progress.base, progress.chunks.len() as u32)
         };
         let all = base..base + count;
-        all.filter(|index| self.settle(*index, Err(error.clone()), after))
+        all.filter(|index| self.settle(*index, Err(Box::new(error.clone())), after))
             .count()
     }
 
@@ -297,6 +324,16 @@ impl Batch {
         }
         progress.callbacks.push(callback);
         None
+    }
+
+    /// How many calls there are in all tasks.
+    pub(super) fn calls(&self) -> usize {
+        let progress = self.progress();
+        progress
+            .chunks
+            .iter()
+            .map(|chunk| chunk.calls as usize)
+            .sum()
     }
 
     /// Calls `with` on what became of each task, in order, until it fails. All must be over.

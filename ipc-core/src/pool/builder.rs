@@ -7,7 +7,7 @@ use super::{
     Pool,
     codec::{FunctionId, Payload, TASK_HEAD, TaskHead, TaskKind, Writer, entry_of},
     control::MOST_WORKERS,
-    core::{Core, Settings},
+    core::{Core, Kept, Settings},
     crew::Crew,
     errors::PoolError,
     listener,
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::Error,
     message::EncodeError,
-    object::Namespace,
+    object::{Namespace, lifetime::noting_tickets},
     os::thread,
     process::{Function, cpu_count},
 };
@@ -49,6 +49,7 @@ impl PoolBuilder {
                 read_ahead: None,
                 most_tasks: u64::MAX,
                 initializer: None,
+                kept: Kept::default(),
                 name: None,
             },
             refusal: None,
@@ -82,9 +83,13 @@ impl PoolBuilder {
         F: Function<A, Output: Payload> + Copy,
         A: Payload,
     {
-        match encode_initializer(&function, &arguments) {
+        let (encoded, has_handles) = noting_tickets(|| encode_initializer(&function, &arguments));
+        match encoded {
             Ok(initializer) => self.settings.initializer = Some(initializer),
             Err(refusal) => self.refusal = Some(refusal),
+        }
+        if has_handles {
+            self.settings.kept = Kept::new(arguments);
         }
         self
     }
@@ -197,13 +202,29 @@ fn start_threads(core: &Arc<Core>, crew: Crew) -> Result<(), PoolError> {
         core.terminate();
         PoolError::Failed(Error::from_io("a pool", "start a thread of", &e))
     };
-    let of_listener = Arc::clone(core);
-    let listen = move || listener::listen(&of_listener);
-    thread::start("ipc-pool-crew", move || crew.run()).map_err(failed)?;
-    thread::start_with_stack("ipc-pool", STACK, listen).map_err(failed)?;
+    start_thread(core, "ipc-pool-crew", move |_| crew.run()).map_err(failed)?;
+    start_thread(core, "ipc-pool", listener::listen).map_err(failed)?;
     if core.settings.name.is_some() {
-        let of_orders = Arc::clone(core);
-        thread::start("ipc-pool-orders", move || of_orders.take_orders()).map_err(failed)?;
+        start_thread(core, "ipc-pool-orders", Core::take_orders).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Starts a thread that lets go of the pool before anybody hears that it has ended.
+fn start_thread(
+    core: &Arc<Core>,
+    name: &str,
+    run: impl FnOnce(&Core) + Send + 'static,
+) -> std::io::Result<()> {
+    let (its, ties) = (Arc::clone(core), Arc::clone(&core.ties));
+    ties.enter();
+    let started = thread::start_with_stack(name, STACK, move || {
+        run(&its);
+        drop(its);
+        ties.leave();
+    });
+    if started.is_err() {
+        core.ties.leave();
+    }
+    started
 }

@@ -17,6 +17,7 @@
 use core::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use postcard::ser_flavors::Flavor;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{errors::TaskError, worker};
@@ -169,26 +170,73 @@ impl Writer {
         }
     }
 
+    #[inline]
     pub(super) fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), String> {
-        loop {
-            match postcard::to_slice(value, &mut self.bytes[self.at..]) {
-                Ok(written) => {
-                    self.at += written.len();
-                    return Ok(());
-                }
-                Err(postcard::Error::SerializeBufferFull) => {
-                    let longer = (self.bytes.len() * 2).max(256);
-                    self.bytes.resize(longer, 0);
-                }
-                Err(e) => return Err(e.to_string()),
-            }
+        let mut serializer = postcard::Serializer { output: self };
+        value.serialize(&mut serializer).map_err(|e| e.to_string())
+    }
+
+    #[inline]
+    fn push_byte(&mut self, byte: u8) {
+        if self.at == self.bytes.len() {
+            self.grow(1);
         }
+        self.bytes[self.at] = byte;
+        self.at += 1;
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        let longer = (self.bytes.len() * 2).max(self.at + more).max(256);
+        self.bytes.resize(longer, 0);
     }
 
     pub(super) fn done(mut self) -> Vec<u8> {
         self.bytes.truncate(self.at);
         self.bytes
     }
+}
+
+/// Most values are numbers: their few bytes are copied without calling anybody.
+impl Flavor for &mut Writer {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.push_byte(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        let end = self.at + bytes.len();
+        if end > self.bytes.len() {
+            self.grow(bytes.len());
+        }
+        copy_short(&mut self.bytes[self.at..end], bytes);
+        self.at = end;
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Copies bytes to room of the same length: few of them one by one, as they were just written so, and a wider look at them would wait for that.
+#[inline]
+fn copy_short(to: &mut [u8], from: &[u8]) {
+    macro_rules! copy {
+        ($($length:literal: $($at:literal)*;)*) => {
+            match (to, from) {
+                $((to, from) if from.len() == $length && to.len() == $length => {
+                    $(to[$at] = from[$at];)*
+                })*
+                (to, from) => to.copy_from_slice(from),
+            }
+        };
+    }
+    copy! { 1: 0; 2: 0 1; 3: 0 1 2; 4: 0 1 2 3; 5: 0 1 2 3 4; 6: 0 1 2 3 4 5; }
 }
 
 /// The tags before what became of a call.
@@ -226,7 +274,10 @@ where
             let pushed = match called {
                 Ok(value) => {
                     // Its own code may panic, too.
-                    let push = || reply.push(&RETURNED).and_then(|()| reply.push(&value));
+                    let push = || {
+                        reply.push_byte(RETURNED);
+                        reply.push(&value)
+                    };
                     catch_unwind(AssertUnwindSafe(push))
                 }
                 Err(payload) => Err(payload),
@@ -409,6 +460,16 @@ mod tests {
         assert_eq!(returns.next().unwrap(), 30);
         assert!(matches!(returns.next(), Err(TaskError::Unreadable { .. })));
         assert!(matches!(returns.next(), Err(TaskError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn bytes_are_copied_whatever_their_number() {
+        for length in 0..40 {
+            let from: Vec<u8> = (1..=length).collect();
+            let mut to = vec![0; from.len()];
+            copy_short(&mut to, &from);
+            assert_eq!(to, from);
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ use crate::{
         seat::{Seat, Seats, Visitor},
         wait::WaitWord,
     },
-    prim::{AcqRel, Acquire, AtomicU64, Relaxed, Release},
+    prim::{Acquire, AtomicU64, Relaxed, Release},
     region::{CacheLine, Fresh, One, OutOfBounds, Region, Span, identity::Facts},
 };
 
@@ -178,7 +178,7 @@ impl Control {
         self.word(word).load(Relaxed)
     }
 
-    /// For the parent alone.
+    /// For the parent alone, unless an order follows.
     pub(super) fn set(&self, word: Word, value: u64) {
         self.word(word).store(value, Relaxed);
     }
@@ -222,13 +222,13 @@ impl Control {
 
     /// Tells the parent that something was ordered.
     pub(super) fn ring(&self) {
-        self.word(Word::Orders).fetch_add(1, AcqRel); // O2
+        self.word(Word::Orders).fetch_add(1, Release); // O2
         self.doorbell().wake(u32::MAX);
     }
 
     /// Orders another number of workers.
     pub(super) fn want(&self, workers: usize) {
-        self.word(Word::Wanted).store(workers as u64, Release); // O2
+        self.set(Word::Wanted, workers as u64);
         self.ring();
     }
 
@@ -264,5 +264,74 @@ impl Repair for Control {
 
     fn wake_all(&self) {
         self.doorbell().wake_all();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::region::Fresh;
+
+    pub(super) fn control(workers: usize) -> Control {
+        let mut fresh =
+            Fresh::on_heap(file_bytes(workers, 2).expect("not so many")).expect("memory");
+        place(&mut fresh, workers, 2).expect("it fits");
+        Control::over(&fresh.share(), workers, 2).expect("it fits")
+    }
+
+    #[test]
+    fn a_phase_goes_only_forward() {
+        let control = control(2);
+        assert_eq!(control.phase().expect("one of them"), PoolPhase::Running);
+        assert!(control.advance(PoolPhase::Terminated));
+        assert!(!control.advance(PoolPhase::Closing));
+        assert_eq!(control.phase().expect("one of them"), PoolPhase::Terminated);
+        control.set(Word::Phase, 77);
+        assert!(control.phase().is_err());
+        assert!(control.describe().starts_with("in no known phase"));
+    }
+
+    #[test]
+    fn wrong_numbers_stay_within_bounds() {
+        let control = control(3);
+        for (written, read) in [(0, 1), (2, 2), (9, 3), (u64::MAX, 3)] {
+            control.set(Word::Wanted, written);
+            assert_eq!(control.wanted(), read);
+        }
+        assert!(control.place(2).is_some());
+        assert!(control.place(3).is_none());
+        assert!(control.place(usize::MAX).is_none());
+        assert_eq!(control.places().count(), 3);
+    }
+
+    #[test]
+    fn an_impossible_geometry_is_refused() {
+        assert!(file_bytes(usize::MAX, 2).is_none());
+        let region = Fresh::on_heap(4096).expect("memory").share();
+        assert!(Control::over(&region, 1000, 2).is_err());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::region::Fresh;
+
+    /// Somebody scales a pool: who sees the order sees the number (O2).
+    #[test]
+    fn who_sees_an_order_sees_what_was_ordered() {
+        loom::model(|| {
+            let mut fresh = Fresh::on_heap(file_bytes(2, 2).unwrap()).unwrap();
+            super::place(&mut fresh, 2, 2).unwrap();
+            let control = Arc::new(Control::over(&fresh.share(), 2, 2).unwrap());
+            let other = Arc::clone(&control);
+            let orders = loom::thread::spawn(move || other.want(2));
+            if control.orders() > 0 {
+                assert_eq!(control.wanted(), 2);
+            }
+            orders.join().unwrap();
+        });
     }
 }

@@ -4,13 +4,13 @@
 //! long as the workers are faster than that. The queue has room for all of these, so nobody ever waits for room: when a task is over, the
 //! next ones are handed over.
 
+use core::{any::Any, fmt};
 use std::{
     collections::{HashMap, VecDeque},
     fs::File,
     io::Write,
     os::fd::AsRawFd,
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
-    thread::{self, ThreadId},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,12 +21,13 @@ use super::{
     errors::{PoolError, TaskError},
     place::TaskId,
     station::Station,
+    ties::Ties,
 };
 use crate::{
     channel::{errors::TryPutError, joinable::JoinableQueue, queue::Queue},
     error::Error,
     message::Bytes,
-    os::{child, fork, watch::Watch},
+    os::{child, watch::Watch},
 };
 
 /// Tasks handed over at once, at the most.
@@ -35,6 +36,22 @@ pub(super) const CAPACITY: usize = 1024;
 const GROUP: usize = 32;
 /// Memory of each queue for what does not fit into a cell.
 const MEMORY: usize = 4 << 20;
+
+/// Something that is only there.
+#[derive(Clone, Default)]
+pub(super) struct Kept(Option<Arc<Mutex<Box<dyn Any + Send>>>>);
+
+impl Kept {
+    pub(super) fn new(kept: impl Any + Send) -> Self {
+        Self(Some(Arc::new(Mutex::new(Box::new(kept)))))
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Kept").field(&self.0.is_some()).finish()
+    }
+}
 
 /// What the builder said.
 #[derive(Debug, Clone)]
@@ -46,6 +63,8 @@ pub(super) struct Settings {
     pub(super) read_ahead: Option<usize>,
     pub(super) most_tasks: u64,
     pub(super) initializer: Option<(FunctionId, Vec<u8>)>,
+    /// The initializer's arguments, if there are handles in them, which must be there when a worker starts.
+    pub(super) kept: Kept,
     pub(super) name: Option<String>,
 }
 
@@ -83,22 +102,19 @@ pub(super) struct State {
     pub(super) reports: VecDeque<Report>,
     pub(super) is_closed: bool,
     pub(super) broken: Option<String>,
-    pub(super) has_ended: bool,
 }
 
 /// All of a pool but its workers.
 #[derive(Debug)]
 pub(super) struct Core {
-    process: fork::Process,
+    pub(super) ties: Arc<Ties>,
     pub(super) tasks: JoinableQueue<Bytes>,
     pub(super) replies: Queue<Bytes>,
     pub(super) station: Station,
     pub(super) settings: Settings,
     /// What wakes the thread that looks after workers.
     pub(super) watch: Watch,
-    pub(super) listener: OnceLock<ThreadId>,
     state: Mutex<State>,
-    ended: Condvar,
 }
 
 impl Core {
@@ -123,24 +139,22 @@ impl Core {
             replies = replies.namespace(namespace);
         }
         Ok(Self {
-            process: fork::Process::this(),
+            ties: Arc::new(Ties::new()),
             tasks: tasks.anonymous()?,
             replies: replies.anonymous()?,
             station,
             settings,
             watch: Watch::new().map_err(|e| Error::from_io("a pool", "make", &e))?,
-            listener: OnceLock::new(),
             state: Mutex::new(State {
                 window: 2 * workers + 2,
                 ..State::default()
             }),
-            ended: Condvar::new(),
         })
     }
 
     /// Whether this is the process that has made it. A forked child must not touch a lock of it.
     pub(super) fn is_mine(&self) -> bool {
-        self.process.is_this()
+        self.ties.is_mine()
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -150,7 +164,7 @@ impl Core {
 
     /// Whether this is the thread that hears of tasks being over, which must not wait for that.
     pub(super) fn is_listener(&self) -> bool {
-        self.listener.get() == Some(&thread::current().id())
+        self.ties.is_listener()
     }
 
     pub(super) fn count(&self, word: Word, more: u64) {
@@ -331,7 +345,9 @@ impl Core {
             }
         };
         match error {
-            Some(error) => self.settle(state, (head.batch, head.index), Err(error), after),
+            Some(error) => {
+                self.settle(state, (head.batch, head.index), Err(Box::new(error)), after)
+            }
             None => {
                 head.write(&mut bytes);
                 state.in_flight = state.in_flight.saturating_sub(1);
@@ -382,7 +398,7 @@ impl Core {
             let Some(batch) = state.batches.get(&task.batch).map(Arc::clone) else {
                 continue;
             };
-            if batch.settle(task.index, Err(TaskError::Cancelled), &mut after) {
+            if batch.settle(task.index, Err(Box::new(TaskError::Cancelled)), &mut after) {
                 self.count(Word::Failed, 1);
             }
             if batch.is_over() {
@@ -407,7 +423,7 @@ impl Core {
         });
         let mut after = Aftermath::default();
         for index in dropped {
-            batch.settle(index, Err(TaskError::Cancelled), &mut after);
+            batch.settle(index, Err(Box::new(TaskError::Cancelled)), &mut after);
         }
         self.count(Word::Failed, (before - state.backlog.len()) as u64);
         after.add(batch.complete());
@@ -461,21 +477,6 @@ impl Core {
         self.state().is_closed = true;
         self.station.control.advance(PoolPhase::Terminated);
         self.watch.call();
-    }
-
-    /// For the last thread: nothing goes on any more.
-    pub(super) fn end(&self) {
-        self.state().has_ended = true;
-        self.ended.notify_all();
-    }
-
-    /// Waits until the pool has ended.
-    pub(super) fn wait_for_end(&self) {
-        let mut state = self.state();
-        while !state.has_ended {
-            let waited = self.ended.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
-        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     control::{PoolPhase, Word},
     core::{Core, Report, id_of},
     errors::{PoolError, TaskError},
-    place::{Place, State, TaskId},
+    place::{Claim, Place, State, TaskId},
     worker::{self, Terms},
 };
 use crate::{
@@ -37,7 +37,7 @@ const MEMORY_NS: u64 = 100_000_000;
 const LETTERS_NS: (u64, u64) = (5_000_000, 100_000_000);
 /// A worker that lives so long has begun well.
 const EARLY_NS: u64 = 1_000_000_000;
-const FIRST_DELAY_NS: u64 = 10_000_000;
+const FIRST_DELAY_NS: u64 = 5_000_000;
 
 /// A worker, and what was decided about it.
 #[derive(Debug)]
@@ -113,7 +113,8 @@ impl Crew {
         while !self.has_told_ended || self.must_call {
             let until = self.next_look();
             if core.watch.wait_until(until).is_err() {
-                clock::sleep_until(until.min(clock::monotonic_ns() + LETTERS_NS.1));
+                // Somebody has closed what is ours: it looks as often as it would for letters.
+                std::thread::sleep(Duration::from_nanos(LETTERS_NS.0));
             }
             self.bury_the_dead();
             self.judge();
@@ -149,7 +150,7 @@ impl Crew {
             // A task that begins after this look is not late before the next one.
             next = next.min(now.saturating_add(limit));
             for worker in &self.workers {
-                if let Some((_, late_ns, _)) = self.late(worker, limit) {
+                if let Some((_, late_ns)) = self.late(worker, limit) {
                     next = next.min(late_ns);
                 }
             }
@@ -165,8 +166,8 @@ impl Crew {
         self.core.station.control.place(worker.place)
     }
 
-    /// If the worker is busy: its claim, when it is late, and its task.
-    fn late(&self, worker: &Worker, limit: u64) -> Option<(super::place::Claim, u64, TaskId)> {
+    /// If the worker is busy: its claim, and when it is late.
+    fn late(&self, worker: &Worker, limit: u64) -> Option<(Claim, u64)> {
         let place = self.place(worker)?;
         let seen = place.look();
         if worker.verdict.is_some() || seen.state() != Ok(State::Busy) {
@@ -175,7 +176,7 @@ impl Crew {
         let doing = place.doing();
         let limit = limit.saturating_mul(u64::from(doing.calls.max(1)));
         let since = doing.since_ns.min(clock::monotonic_ns());
-        Some((seen, since.saturating_add(limit), doing.task))
+        Some((seen, since.saturating_add(limit)))
     }
 
     fn report(&mut self, reports: impl IntoIterator<Item = Report>) {
@@ -392,11 +393,9 @@ impl Crew {
             let now = clock::monotonic_ns();
             for at in 0..self.workers.len() {
                 let late = self.late(&self.workers[at], ns(limit));
-                let Some((seen, late_ns, _)) = late.filter(|(_, late_ns, _)| *late_ns <= now)
-                else {
+                let Some((seen, _)) = late.filter(|(_, late_ns)| *late_ns <= now) else {
                     continue;
                 };
-                let _ = late_ns;
                 let pid = self.workers[at].process.pid();
                 self.condemn(at, seen, |task| TaskError::TimedOut {
                     pid,
@@ -416,12 +415,7 @@ impl Crew {
     }
 
     /// Kills a worker if it still does what was seen.
-    fn condemn(
-        &mut self,
-        at: usize,
-        seen: super::place::Claim,
-        error: impl FnOnce(TaskId) -> TaskError,
-    ) {
+    fn condemn(&mut self, at: usize, seen: Claim, error: impl FnOnce(TaskId) -> TaskError) {
         let worker = &self.workers[at];
         let Some(place) = self.place(worker).filter(|place| place.condemn(seen)) else {
             return;
@@ -490,6 +484,13 @@ impl Crew {
     }
 
     fn adjust_number(&mut self, wanted: usize) {
+        let has_begun = |worker: &Worker| {
+            let place = self.place(worker);
+            place.is_some_and(|place| place.look().sequence() != worker.sequence)
+        };
+        if self.early.0 > 0 && self.workers.iter().any(has_begun) {
+            self.early.0 = 0;
+        }
         let limit = 5 + wanted as u32;
         while self.workers.len().saturating_sub(self.retiring.len()) < wanted {
             if self.early.0 >= limit && self.workers.is_empty() {

@@ -113,7 +113,7 @@ fn values<R: Payload>(calls: u32, outcome: &Outcome) -> impl Iterator<Item = Res
     let error = outcome.as_ref().err();
     (0..calls).map(move |_| match (&mut returns, error) {
         (Some(returns), _) => returns.next(),
-        (None, error) => Err(error.cloned().unwrap_or(TaskError::Cancelled)),
+        (None, error) => Err(error.map_or(TaskError::Cancelled, |e| (**e).clone())),
     })
 }
 

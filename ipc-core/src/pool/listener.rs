@@ -1,6 +1,6 @@
 //! The thread that hears of tasks being over, hands over the next ones, and calls callbacks.
 
-use std::{collections::HashMap, thread};
+use std::collections::HashMap;
 
 use super::{
     batch::{Aftermath, Reply},
@@ -19,7 +19,7 @@ type Parts = HashMap<u32, Vec<u8>>;
 
 /// Runs until the pool has ended.
 pub(super) fn listen(core: &Core) {
-    let _ = core.listener.set(thread::current().id());
+    core.ties.listen();
     let mut parts = Parts::new();
     loop {
         let first = match core.replies.get() {
@@ -47,7 +47,6 @@ pub(super) fn listen(core: &Core) {
         drop(state);
         after.run();
         if has_ended {
-            core.end();
             return;
         }
     }
@@ -66,7 +65,6 @@ fn break_down(core: &Core, why: &str) {
     core.station.control.advance(PoolPhase::Terminated);
     core.watch.call();
     after.run();
-    core.end();
 }
 
 /// Deals with one message. Whether it was the last.
@@ -89,7 +87,12 @@ fn receive(
         }
         ReplyKind::Refusal => {
             let why = String::from_utf8_lossy(&bytes[REPLY_HEAD..]).into_owned();
-            core.settle(state, task, Err(TaskError::Unreadable { why }), after);
+            core.settle(
+                state,
+                task,
+                Err(Box::new(TaskError::Unreadable { why })),
+                after,
+            );
         }
         ReplyKind::Whole => {
             let mut start = REPLY_HEAD;
@@ -97,11 +100,7 @@ fn receive(
                 so_far.extend_from_slice(&bytes[REPLY_HEAD..]);
                 (bytes, start) = (so_far, 0);
             }
-            let reply = Reply {
-                bytes,
-                start,
-                pid: head.pid,
-            };
+            let reply = Reply::new(bytes, start, head.pid);
             core.settle(state, task, Ok(reply), after);
         }
     }

@@ -34,6 +34,7 @@ mod place;
 mod station;
 mod status;
 mod submit;
+mod ties;
 mod worker;
 
 use ::core::fmt;
@@ -479,7 +480,7 @@ fn join(core: &Core) -> Result<(), PoolError> {
     if !is_closed {
         return Err(PoolError::NotClosed);
     }
-    core.wait_for_end();
+    core.ties.wait_for_end();
     Ok(())
 }
 
@@ -490,7 +491,7 @@ impl Drop for Pool {
         }
         self.core.terminate();
         if !self.core.is_listener() {
-            self.core.wait_for_end();
+            self.core.ties.wait_for_end();
         }
     }
 }

@@ -31,8 +31,8 @@
 //!
 //! # Ordering
 //!
-//! * O1. claim exchange(Release) to BUSY, and to RETIRED → exchange(Acquire) to CONDEMNED, and load(Acquire): who sees a worker busy, or condemns it
-//!   then, reads which task it has.
+//! * O1. claim exchange(Release) to BUSY, and to RETIRED → load(Acquire): who sees a worker busy reads which task it has and since when, or what
+//!   it did later; and who condemns it then, that very task (I1).
 //!
 //! # If a process dies
 //!
@@ -236,7 +236,7 @@ impl<'a> Place<'a> {
         let condemned = seen.turned(State::Condemned);
         let claim = self.claim();
         claim
-            .compare_exchange(seen.0, condemned.0, Acquire, Relaxed) // O1
+            .compare_exchange(seen.0, condemned.0, Relaxed, Relaxed) // what was seen was acquired then
             .is_ok()
     }
 }

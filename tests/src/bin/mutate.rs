@@ -19,7 +19,7 @@ use std::{
 use clap::Parser;
 
 /// The files that hold lock-free code, and the models that watch them (by the start of their names).
-const FILES: [(&str, &str); 61] = [
+const FILES: [(&str, &str); 63] = [
     ("channel/pipe/fencing.rs", PIPE),
     ("channel/broadcast/cell.rs", BROADCAST),
     ("channel/broadcast/ring.rs", BROADCAST),
@@ -84,6 +84,8 @@ const FILES: [(&str, &str); 61] = [
     ("manager/dict/repair.rs", DICT),
     ("manager/dict/resize.rs", DICT),
     ("manager/dict/table.rs", DICT),
+    ("pool/control.rs", "pool::control::model"),
+    ("pool/place.rs", "pool::place::model"),
 ];
 const BROADCAST: &str = "channel::broadcast::model";
 const PIPE: &str = "channel::pipe::model";

@@ -13,7 +13,7 @@ use super::status_of;
 use crate::puppet::wait_until;
 
 /// Writes that this process is there, whole.
-fn sign(directory: &Path, name: &str) {
+pub(super) fn sign(directory: &Path, name: &str) {
     let draft = directory.join(format!(".{name}"));
     fs::write(&draft, std::process::id().to_string()).unwrap();
     fs::rename(draft, directory.join(name)).unwrap();
