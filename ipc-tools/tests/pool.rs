@@ -119,6 +119,18 @@ fn what_jobs_print_is_not_mixed_and_can_keep_its_order() {
 }
 
 #[test]
+fn what_a_job_leaves_running_prints_into_no_other_job() {
+    let shell = Shell::new();
+    let (go, gone) = (shell.file("go"), shell.file("gone"));
+    let late = format!("while [ ! -e {go} ]; do sleep 0.01; done; echo late; touch {gone}");
+    let first = format!("setsid sh -c '{late}' & echo 1");
+    let second = "echo 2";
+    let third = format!("touch {go}; while [ ! -e {gone} ]; do sleep 0.01; done; echo 3");
+    let jobs = format!("{first}\n{second}\n{third}\necho 4\n");
+    assert_eq!(shell.pool(&jobs, &["-j1"]), "1\n2\n3\n4\n");
+}
+
+#[test]
 fn the_exit_code_counts_the_jobs_that_failed() {
     let shell = Shell::new();
     assert_eq!(

@@ -25,7 +25,8 @@ Exit codes:
     3  not found                         9  corrupt, foreign or of another kind, type or version
     4  exists already                   10  problems found, or a barrier broken
     5  timeout                       128+n  stopped by signal n
-`ipc lock run` and `ipc sem run` end with the exit code of their command.
+`ipc lock run` and `ipc sem run` end with the exit code of their command, `ipc pool run` with
+the number of jobs that failed.
 
 Examples:
     ipc queue create jobs --capacity 1024
@@ -34,6 +35,7 @@ Examples:
     ipc pipe recv log & seq 3 | ipc pipe send log
     ipc dict create config; ipc dict set config rate 100; ipc dict get config rate
     ipc lock run deploy -- make install
+    ls *.png | ipc pool run -- convert {} {.}.jpg
     ipc ls; ipc who jobs; ipc doctor";
 
 /// Shared-memory objects from the shell: create, use, inspect, repair.

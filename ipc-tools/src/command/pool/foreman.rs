@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    path::PathBuf,
     time::Instant,
 };
 
@@ -19,7 +18,7 @@ use super::{
     input::Input,
     joblog::{self, Joblog},
     order::Order,
-    outputs::{Files, Printed, Printer},
+    outputs::{Files, Printed, Printer, Store},
     progress::Progress,
     table::{Course, Table},
     template::{Filling, Template},
@@ -82,7 +81,7 @@ pub(super) struct Foreman<'a> {
     log: Option<Joblog>,
     /// Jobs that an earlier run has done.
     skipped: BTreeSet<u64>,
-    directory: PathBuf,
+    store: Store,
     progress: Progress,
     flights: BTreeMap<u64, Flight>,
     /// Those of them that are to be run again.
@@ -113,7 +112,7 @@ impl<'a> Foreman<'a> {
             printer: Printer::new()?,
             log,
             skipped: skipped.unwrap_or_default(),
-            directory: super::directory(plan.args),
+            store: Store::new(super::directory(plan.args)),
             progress: Progress::new(plan.args.progress),
             flights: BTreeMap::new(),
             again: VecDeque::new(),
@@ -197,7 +196,7 @@ impl<'a> Foreman<'a> {
         let Some(flight) = self.flights.get_mut(&number) else {
             return Ok(());
         };
-        let files = flight.files.insert(Files::new(&self.directory)?);
+        let files = flight.files.insert(self.store.take()?);
         let (stdout, stderr) = files.numbers();
         let line = ByteBuf::from(flight.line.clone());
         let job = Job {
@@ -348,7 +347,7 @@ impl<'a> Foreman<'a> {
         if let Some(files) = flight.files {
             let mut printed = files.printed()?;
             if self.plan.args.keep_order {
-                printed.shrink()?;
+                self.store.shrink(&mut printed, report.is_alone)?;
             }
             let finished = Finished {
                 line: flight.line,
@@ -370,6 +369,9 @@ impl<'a> Foreman<'a> {
             self.progress
                 .suspend(|| printer.print(&finished.printed, brake))?;
             self.log(number, &finished)?;
+            if finished.report.is_alone {
+                self.store.give_back(finished.printed);
+            }
         }
         self.progress
             .show(self.tally, self.flights.len(), self.input.total());
@@ -444,6 +446,7 @@ impl Report {
             started_unix_ns: 0,
             runtime_ns: 0,
             slot: 0,
+            is_alone: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
         fd::{AsFd, AsRawFd, RawFd},
         unix::fs::FileExt,
     },
-    path::Path,
+    path::PathBuf,
 };
 
 use rustix::event::PollFlags;
@@ -22,6 +22,8 @@ use crate::{
 const PIECE: usize = 64 << 10;
 /// What a pipe that has room takes without blocking.
 const PAGE: usize = 4096;
+/// So many files are kept for jobs to come.
+const MOST_SPARE: usize = 64;
 /// Outputs up to this are kept in memory while they wait for their turn.
 const SMALL: u64 = 4096;
 
@@ -30,6 +32,70 @@ const SMALL: u64 = 4096;
 pub(super) struct Files {
     stdout: File,
     stderr: File,
+}
+
+/// Files for jobs. A new one costs a file system of a disk as much as a quarter of a short job.
+#[derive(Debug)]
+pub(super) struct Store {
+    directory: PathBuf,
+    /// Empty ones that nobody else has open.
+    spare: Vec<File>,
+}
+
+impl Store {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            spare: Vec::new(),
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Outcome<Files> {
+        Ok(Files {
+            stdout: self.file()?,
+            stderr: self.file()?,
+        })
+    }
+
+    fn file(&mut self) -> Outcome<File> {
+        if let Some(spare) = self.spare.pop() {
+            return Ok(spare);
+        }
+        tempfile::tempfile_in(&self.directory).map_err(|e| {
+            let directory = self.directory.display();
+            Failure::Other(format!(
+                "could not make a file in {directory} for output: {e}"
+            ))
+        })
+    }
+
+    /// Has outputs take no descriptors while they wait, if there is little of them.
+    pub(super) fn shrink(&mut self, printed: &mut Printed, nobody_writes: bool) -> Outcome {
+        for kept in [&mut printed.stdout, &mut printed.stderr] {
+            let length = kept.length();
+            if let Some(file) = kept.shrink()?
+                && nobody_writes
+            {
+                self.keep(file, length);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what nobody writes into any more.
+    pub(super) fn give_back(&mut self, printed: Printed) {
+        for kept in [printed.stdout, printed.stderr] {
+            if let Kept::File { file, length } = kept {
+                self.keep(file, length);
+            }
+        }
+    }
+
+    fn keep(&mut self, file: File, length: u64) {
+        if self.spare.len() < MOST_SPARE && (length == 0 || file.set_len(0).is_ok()) {
+            self.spare.push(file);
+        }
+    }
 }
 
 /// One stream of a job that has ended.
@@ -47,23 +113,6 @@ pub(super) struct Printed {
 }
 
 impl Files {
-    pub(super) fn new(directory: &Path) -> Outcome<Self> {
-        let make = || {
-            Ok((
-                tempfile::tempfile_in(directory)?,
-                tempfile::tempfile_in(directory)?,
-            ))
-        };
-        let made: io::Result<_> = make();
-        let (stdout, stderr) = made.map_err(|e| {
-            let directory = directory.display();
-            Failure::Other(format!(
-                "could not make a file in {directory} for output: {e}"
-            ))
-        })?;
-        Ok(Self { stdout, stderr })
-    }
-
     /// By which the workers find them.
     pub(super) fn numbers(&self) -> (RawFd, RawFd) {
         (self.stdout.as_raw_fd(), self.stderr.as_raw_fd())
@@ -73,10 +122,7 @@ impl Files {
     pub(super) fn printed(self) -> Outcome<Printed> {
         let kept = |file: File| -> io::Result<Kept> {
             let length = file.metadata()?.len();
-            Ok(match length {
-                0 => Kept::Bytes(Vec::new()),
-                _ => Kept::File { file, length },
-            })
+            Ok(Kept::File { file, length })
         };
         let printed = || {
             Ok(Printed {
@@ -100,25 +146,24 @@ impl Kept {
         }
     }
 
-    fn shrink(&mut self) -> Outcome {
-        if let Self::File { file, length } = self
-            && *length <= SMALL
-        {
-            let mut bytes = vec![0; *length as usize];
-            file.read_exact_at(&mut bytes, 0).map_err(unreadable)?;
-            *self = Self::Bytes(bytes);
+    /// Takes the file, if there is little in it.
+    fn shrink(&mut self) -> Outcome<Option<File>> {
+        let Self::File { file, length } = self else {
+            return Ok(None);
+        };
+        if *length > SMALL {
+            return Ok(None);
         }
-        Ok(())
+        let mut bytes = vec![0; *length as usize];
+        file.read_exact_at(&mut bytes, 0).map_err(unreadable)?;
+        match std::mem::replace(self, Self::Bytes(bytes)) {
+            Self::File { file, .. } => Ok(Some(file)),
+            Self::Bytes(_) => Ok(None),
+        }
     }
 }
 
 impl Printed {
-    /// Has it take no descriptors, if there is little of it.
-    pub(super) fn shrink(&mut self) -> Outcome {
-        self.stdout.shrink()?;
-        self.stderr.shrink()
-    }
-
     /// How many files it keeps open.
     pub(super) fn files(&self) -> usize {
         let is_file = |kept: &&Kept| matches!(kept, Kept::File { .. });

@@ -18,11 +18,16 @@ use std::{
 };
 
 use ipc_core::{
-    ErrorKind, Exit, ParentDeath, Process, SpawnError, Stdio, current_process, parent_process,
+    ErrorKind, Exit, ParentDeath, Process, ProcessBuilder, SpawnError, current_process,
+    parent_process,
 };
 use rustix::{
     fs::OFlags,
-    process::{Pid, Signal, kill_process_group, test_kill_process_group},
+    io::Errno,
+    process::{
+        Pid, Signal, WaitId, WaitIdOptions, kill_process_group, set_child_subreaper,
+        test_kill_process_group, waitid,
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -71,6 +76,8 @@ pub(super) struct Report {
     pub(super) started_unix_ns: u64,
     pub(super) runtime_ns: u64,
     pub(super) slot: usize,
+    /// Whether all that it has started has ended, so that nobody writes into its files any more.
+    pub(super) is_alone: bool,
 }
 
 /// How a job ended.
@@ -96,6 +103,8 @@ struct Worker {
     setup: Setup,
     parent: u32,
     place: usize,
+    /// Settings of all jobs.
+    jobs: ProcessBuilder,
     /// The process group of the job that runs.
     job: Mutex<Option<Pid>>,
     has_ended: Condvar,
@@ -108,7 +117,10 @@ pub(super) fn set_up(setup: Setup) {
     let parent = parent_process().expect("a worker has a parent").pid();
     let pid = current_process().pid();
     let place = setup.table.claim(pid, parent).expect("the table is usable");
+    let nothing = File::open("/dev/null").expect("there is /dev/null");
+    let jobs = Process::builder().parent_death(ParentDeath::Kill);
     let worker = Worker {
+        jobs: jobs.new_group().name("job").stdin(nothing),
         setup,
         parent,
         place: place.expect("there are as many places as workers"),
@@ -116,6 +128,8 @@ pub(super) fn set_up(setup: Setup) {
         has_ended: Condvar::new(),
     };
     WORKER.set(worker).expect("a worker is set up once");
+    // If that is not to be had, what jobs leave is not seen, as it is with other programs of this kind.
+    let _ = set_child_subreaper(Some(rustix::process::getpid()));
     listen().expect("signals can be listened to");
 }
 
@@ -148,6 +162,18 @@ pub(super) fn run_job(job: Job) -> Report {
         started_unix_ns: started.map_or(0, |t| t.as_nanos() as u64),
         runtime_ns: begun.elapsed().as_nanos() as u64,
         slot: worker.place + 1,
+        is_alone: nobody_is_left(),
+    }
+}
+
+/// Whether no process that a job has started is left: they are this process's children when their parents are gone.
+fn nobody_is_left() -> bool {
+    loop {
+        match waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(Some(_)) | Err(Errno::INTR) => {} // one that had ended
+            Ok(None) => return false,
+            Err(e) => return e == Errno::CHILD,
+        }
     }
 }
 
@@ -218,11 +244,8 @@ impl Worker {
                 error,
             })?,
         };
-        let builder = Process::builder()
-            .parent_death(ParentDeath::Kill)
-            .new_group();
-        let builder = builder.stdin(Stdio::Null).stdout(stdout).stderr(stderr);
-        Ok(builder.program(program, words)?)
+        let jobs = self.jobs.clone().stdout(stdout).stderr(stderr);
+        Ok(jobs.program(program, words)?)
     }
 
     /// Waits for the end of a job, and sees to it if that does not come.
