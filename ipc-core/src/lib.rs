@@ -19,7 +19,8 @@
 //! are acquired. It runs 25 times a second while somebody sleeps or acquires so often, else not at all. A process
 //! that makes a [`Pollable`], or waits with a [`WaitSet`] for objects and descriptors together, gets threads `ipc-lookout`, which run ten
 //! times a second while they watch anything. A process that starts others ([`Process`]) gets a thread `ipc-children`, which sleeps until one ends that
-//! nobody joins, and one that was started to end with its parent a thread `ipc-parent`, which sleeps until that. All of them block all signals. Who calls what only a process with one thread may
+//! nobody joins, and one that was started to end with its parent a thread `ipc-parent`, which sleeps until that. A [`Pool`] has two threads, `ipc-pool` and `ipc-pool-crew`, and one more, `ipc-pool-orders`, if it has a name; they sleep while nothing happens.
+//! All of them block all signals. Who calls what only a process with one thread may
 //! (`unshare` of a user namespace, say) does so before that.
 //!
 //! # Features

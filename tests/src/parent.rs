@@ -62,6 +62,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("pool-leaks", pool_deaths::leaks),
     ("pool-ends", pool_deaths::ends),
     ("pool-short", pool_deaths::short),
+    ("pool-lies", pool_deaths::lies),
     ("pool-killed", pool_deaths::killed),
     ("pool-successor", pool_deaths::successor),
 ];

@@ -86,6 +86,7 @@ scenarios! {
     a_worker_that_leaks_is_replaced: "pool-leaks";
     a_pool_that_is_dropped_leaves_nothing: "pool-ends";
     workers_of_one_task_each_come_and_go: "pool-short";
+    lies_in_the_pools_object_hang_nobody: "pool-lies";
 }
 
 #[test]

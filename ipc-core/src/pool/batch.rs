@@ -229,6 +229,13 @@ impl Batch {
             .count()
     }
 
+    /// How many calls there are in a task.
+    pub(super) fn calls_in(&self, index: u32) -> Option<u32> {
+        let progress = self.progress();
+        let at = index.checked_sub(progress.base)?;
+        Some(progress.chunks.get(at as usize)?.calls)
+    }
+
     /// Whether this task is not over yet.
     pub(super) fn is_open(&self, index: u32) -> bool {
         let progress = self.progress();

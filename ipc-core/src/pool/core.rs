@@ -360,6 +360,16 @@ impl Core {
         }
     }
 
+    /// How many calls there are in a task, at least 1.
+    pub(super) fn calls_in(&self, task: TaskId) -> u32 {
+        let state = self.state();
+        let batch = state.batches.get(&task.batch);
+        batch
+            .and_then(|b| b.calls_in(task.index))
+            .unwrap_or(1)
+            .max(1)
+    }
+
     /// Ends everything that was submitted with this error.
     pub(super) fn fail_all(&self, state: &mut State, error: &TaskError, after: &mut Aftermath) {
         state.is_closed = true;

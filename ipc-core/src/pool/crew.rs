@@ -48,6 +48,8 @@ struct Worker {
     /// The claim word's, when it was started.
     sequence: u64,
     verdict: Option<(TaskId, TaskError)>,
+    /// When it was first seen with this claim.
+    seen: (Claim, u64),
     is_to_leave: bool,
 }
 
@@ -174,8 +176,13 @@ impl Crew {
             return None;
         }
         let doing = place.doing();
-        let limit = limit.saturating_mul(u64::from(doing.calls.max(1)));
-        let since = doing.since_ns.min(clock::monotonic_ns());
+        let calls = self.core.calls_in(doing.task);
+        let limit = limit.saturating_mul(u64::from(calls));
+        let first_seen = match worker.seen {
+            (claim, at) if claim == seen => at,
+            _ => clock::monotonic_ns(),
+        };
+        let since = doing.since_ns.min(first_seen);
         Some((seen, since.saturating_add(limit)))
     }
 
@@ -188,9 +195,9 @@ impl Crew {
     fn start_one(&mut self) -> Result<(), PoolError> {
         let core = Arc::clone(&self.core);
         let control = &core.station.control;
-        let free = control
-            .places()
-            .position(|place| place.look().state() == Ok(State::Free));
+        // As this process knows it: what the places say is not to be trusted.
+        let is_free = |index: &usize| self.workers.iter().all(|w| w.place != *index);
+        let free = (0..control.most_workers()).find(is_free);
         let Some((index, place)) = free.and_then(|index| Some((index, control.place(index)?)))
         else {
             return Ok(()); // all places are taken
@@ -209,7 +216,7 @@ impl Crew {
             initializer: core.settings.initializer.clone(),
         };
         place.assign();
-        let sequence = place.look().sequence();
+        let assigned = place.look();
         let started = Process::builder()
             .name(name)
             .daemon(true)
@@ -232,8 +239,9 @@ impl Crew {
             process,
             place: index,
             started_ns: clock::monotonic_ns(),
-            sequence,
+            sequence: assigned.sequence(),
             verdict: None,
+            seen: (assigned, clock::monotonic_ns()),
             is_to_leave: false,
         });
         Ok(())
@@ -386,8 +394,27 @@ impl Crew {
         })
     }
 
+    /// Notes what workers say that they do, and kills those that say what no living worker does.
+    fn look_at_all(&mut self) {
+        let now = clock::monotonic_ns();
+        let control = Arc::clone(&self.core.station.control);
+        for worker in &mut self.workers {
+            let Some(place) = control.place(worker.place) else {
+                continue;
+            };
+            let seen = place.look();
+            if worker.seen.0 != seen {
+                worker.seen = (seen, now);
+            }
+            if matches!(seen.state(), Err(_) | Ok(State::Free)) {
+                let _ = worker.process.kill();
+            }
+        }
+    }
+
     /// Kills who takes too long or too much memory.
     fn judge(&mut self) {
+        self.look_at_all();
         let core = Arc::clone(&self.core);
         if let Some(limit) = core.settings.timeout {
             let now = clock::monotonic_ns();

@@ -3,12 +3,12 @@
 //! # Layout
 //!
 //! ```text
-//!   0     8     16     24    28      32       36    40     48     56      64        128
-//!   ┌─────┬─────┬──────┬─────┬───────┬────────┬─────┬──────┬──────┬───────┬─────────┐
-//!   │claim│ pid │batch │index│ calls │attempt │  -  │since │ done │ leave │    -    │
-//!   ├─────┼─────┼──────┴─────┴───────┴────────┴─────┴──────┴──────┼───────┼─────────┤
-//!   │both │both │ worker                                          │parent │         │
-//!   └─────┴─────┴─────────────────────────────────────────────────┴───────┴─────────┘
+//!   0     8      16     24     32       40     48     56      64        128
+//!   ┌─────┬──────┬──────┬──────┬────────┬──────┬──────┬───────┬─────────┐
+//!   │claim│ pid  │batch │index │attempt │since │ done │ leave │    -    │
+//!   ├─────┼──────┼──────┴──────┴────────┴──────┴──────┼───────┼─────────┤
+//!   │both │parent│ worker                             │parent │         │
+//!   └─────┴──────┴────────────────────────────────────┴───────┴─────────┘
 //! ```
 //!
 //! # The claim word
@@ -37,6 +37,11 @@
 //! # If a process dies
 //!
 //! The word stays as it is; the parent reads it once the worker is dead, and frees it.
+//!
+//! # If somebody lies
+//!
+//! A worker that finds another word than it wrote takes itself for condemned. If nobody kills it, it ends by itself, and its parent replaces
+//! it. The parent kills who says what no living worker says, and has its own time at which it saw a worker busy.
 
 use crate::{
     error::Damage,
@@ -105,8 +110,6 @@ pub(super) struct TaskId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Doing {
     pub(super) task: TaskId,
-    /// How many calls of its function it is.
-    pub(super) calls: u32,
     /// On the monotonic clock.
     pub(super) since_ns: u64,
 }
@@ -162,12 +165,10 @@ impl<'a> Place<'a> {
 
     /// What it does, if [`Self::look`] says that it is busy; of another task if that is over by now.
     pub(super) fn doing(self) -> Doing {
-        let which = self.0[3].load(Relaxed);
         Doing {
-            calls: (which >> 32) as u32,
             task: TaskId {
                 batch: self.0[2].load(Relaxed),
-                index: which as u32,
+                index: self.0[3].load(Relaxed) as u32,
                 attempt: self.0[4].load(Relaxed) as u32,
             },
             since_ns: self.0[5].load(Relaxed),
@@ -206,8 +207,7 @@ impl<'a> Place<'a> {
 
     fn write(self, doing: Doing) {
         self.0[2].store(doing.task.batch, Relaxed);
-        let which = u64::from(doing.calls) << 32 | u64::from(doing.task.index);
-        self.0[3].store(which, Relaxed);
+        self.0[3].store(u64::from(doing.task.index), Relaxed);
         self.0[4].store(u64::from(doing.task.attempt), Relaxed);
         self.0[5].store(doing.since_ns, Relaxed);
     }
@@ -255,7 +255,6 @@ mod tests {
             index: 4,
             attempt: 1,
         },
-        calls: 2,
         since_ns: 99,
     };
 
@@ -310,7 +309,6 @@ mod model {
                 index,
                 attempt: 1,
             },
-            calls: 1,
             since_ns: u64::from(index),
         }
     }

@@ -11,7 +11,7 @@
 //!
 //! A long reply goes in parts, which the parent puts together; what is not complete is forgotten.
 
-use core::{any::Any, cell::Cell, mem};
+use core::{any::Any, cell::Cell, mem, time::Duration};
 use std::{
     cell::RefCell,
     io::Read,
@@ -35,6 +35,9 @@ use crate::{
     os::{clock, file, image::Entry},
     process::{Panic, current_process, parent_process},
 };
+
+/// How long a worker waits for being killed.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 
 thread_local! {
     /// What the next reply is written into.
@@ -108,10 +111,11 @@ pub(super) fn serve(terms: Terms) {
     };
     match worker.work() {
         Ok(()) => {}
-        Err(Ending::Condemned) => loop {
-            // Its parent is about to kill it; what it has leased stays leased until then.
-            std::thread::park();
-        },
+        Err(Ending::Condemned) => {
+            // Its parent is about to kill it, unless somebody else has written there.
+            std::thread::sleep(LAST_WAIT);
+            panic!("the worker was told to end by somebody who did not end it");
+        }
         Err(Ending::Failed(why)) => panic!("the worker cannot go on: {why}"),
     }
 }
@@ -255,7 +259,6 @@ fn doing(head: &TaskHead) -> Doing {
             index: head.index,
             attempt: head.attempt,
         },
-        calls: head.calls,
         since_ns: clock::monotonic_ns(),
     }
 }

@@ -1,13 +1,18 @@
 //! What becomes of tasks whose workers die, stop or take too much, and of a pool that is ended.
 
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ipc_core::{Array, Exit, Pool, PoolStatus, TaskError, WorkerState, WorkerStatus};
+use ipc_core::{
+    Array, Exit, Pool, PoolControl, PoolStatus, TaskError, WorkerState, WorkerStatus,
+    active_children,
+};
 use nix::sys::signal::{SigHandler, Signal, kill, raise, signal};
 use nix::unistd::Pid;
 
@@ -369,4 +374,77 @@ pub fn successor(directory: &Path) {
     drop(pool);
     namespace(directory).collect().unwrap();
     assert_nothing_left(directory);
+}
+
+/// Writes into a pool's object what nobody should, until it is told to stop.
+fn lie(path: &Path, is_over: &AtomicBool, seed: u64) {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let words = file.metadata().unwrap().len() / 8;
+    // Behind the slots of participants, which are not the pool's own.
+    let first = (384 + 64 * (128 + 64)) / 8;
+    let mut random = seed;
+    while !is_over.load(Ordering::Relaxed) {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let at = match random >> 62 {
+            // The page, and the places of workers that there are.
+            0..=2 => first + (random >> 40) % 96,
+            _ => first + (random >> 40) % (words - first),
+        };
+        let lie = match random >> 33 & 3 {
+            0 => random,
+            1 => random >> 60,
+            2 => 0,
+            _ => u64::MAX,
+        };
+        file.write_all_at(&lie.to_le_bytes(), at * 8).unwrap();
+        thread::sleep(Duration::from_micros(random >> 54));
+    }
+}
+
+/// Somebody writes nonsense into a pool's object all the time: tasks fail or not, and everything ends.
+pub fn lies(directory: &Path) {
+    let path = directory.join("objects").join("shop");
+    let (mut done, mut failed) = (0, 0);
+    for seed in 0..6 {
+        let pool = builder(directory)
+            .name("shop")
+            .timeout(Duration::from_millis(300))
+            .retries(3)
+            .build()
+            .unwrap();
+        let control = PoolControl::open_in(&namespace(directory), "shop").unwrap();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let liar = scope.spawn(|| lie(&path, &is_over, seed));
+            let tasks: Vec<_> = (0..300)
+                .filter_map(|n: u64| pool.apply_async(move_on, (n,)).ok())
+                .collect();
+            for task in &tasks {
+                let _ = (control.status(), control.is_alive());
+                match task.get() {
+                    Ok(_) => done += 1,
+                    Err(_) => failed += 1,
+                }
+            }
+            let _ = (control.scale(2), control.drain());
+            let _ = namespace(directory).inspect("shop");
+            is_over.store(true, Ordering::Relaxed);
+            liar.join().unwrap();
+        });
+        drop((control, pool));
+        let _ = std::fs::remove_file(&path); // what it says of itself may be nonsense
+    }
+    println!("{done} tasks done, {failed} failed");
+    assert!(active_children().is_empty());
+}
+
+fn move_on(n: u64) -> u64 {
+    thread::sleep(Duration::from_micros(n % 5 * 200));
+    n
 }
