@@ -11,7 +11,10 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal},
 };
 
-use super::worker::{self, END_YOUR_JOB, Job, Report, Setup};
+use super::{
+    report::Report,
+    worker::{self, END_YOUR_JOB, Job, Setup},
+};
 use crate::{
     exit::{Failure, Outcome},
     proc,

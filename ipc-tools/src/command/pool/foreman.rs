@@ -6,42 +6,35 @@ use std::{
 };
 
 use ipc_core::TaskError;
-use rustix::{
-    event::PollFlags,
-    process::{Resource, Signal, getrlimit},
-};
+use rustix::event::PollFlags;
 use serde_bytes::ByteBuf;
 
 use super::{
     brake::Brake,
+    brood::Brood,
     crew::{Crew, Event},
+    desk::Desk,
     input::Input,
-    joblog::{self, Joblog},
-    order::Order,
-    outputs::{Files, Printed, Printer, Store},
+    joblog::Joblog,
+    outputs::Files,
     progress::Progress,
+    report::{End, Report},
     table::{Course, Table},
-    template::{Filling, Template},
-    worker::{End, Job, Report},
+    template::Template,
+    worker::Job,
 };
 use crate::{
     args::{
         halt::{Tally, Verdict},
         pool::Run,
     },
-    exit::{self, Failure, Outcome, say},
+    exit::{Failure, Outcome, say},
     output::human,
     signals::SLICE,
 };
 
-const SIGKILL: i32 = Signal::KILL.as_raw();
-const SIGTERM: i32 = Signal::TERM.as_raw();
 /// How often a job is run again because its worker was killed.
 const MOST_LOSSES: u32 = 3;
-/// So many jobs may be done and wait for one before them.
-const MOST_WAITING: usize = 4096;
-/// Descriptors that are left to everything but output that waits.
-const OTHER_FILES: u64 = 256;
 
 /// What does not change.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +42,7 @@ pub(super) struct Plan<'a> {
     pub(super) args: &'a Run,
     pub(super) template: &'a Template,
     pub(super) table: &'a Table,
+    pub(super) brood: &'a Brood,
     pub(super) crew: &'a Crew,
 }
 
@@ -63,33 +57,21 @@ struct Flight {
     losses: u32,
 }
 
-/// A job that is done and not printed.
-#[derive(Debug)]
-struct Finished {
-    line: Vec<u8>,
-    report: Report,
-    printed: Printed,
-}
-
 /// Whoever runs the run.
 #[derive(Debug)]
 pub(super) struct Foreman<'a> {
     plan: Plan<'a>,
     brake: Brake<'a>,
     input: Input,
-    printer: Printer,
-    log: Option<Joblog>,
+    desk: Desk<'a>,
     /// Jobs that an earlier run has done.
     skipped: BTreeSet<u64>,
-    store: Store,
     progress: Progress,
     flights: BTreeMap<u64, Flight>,
     /// Those of them that are to be run again.
     again: VecDeque<u64>,
     /// How many of them the crew has.
     given: usize,
-    order: Order<Finished>,
-    most_files: usize,
     tally: Tally,
     verdict: Verdict,
     /// How many were given up.
@@ -103,22 +85,16 @@ impl<'a> Foreman<'a> {
         log: Option<(Joblog, BTreeSet<u64>)>,
     ) -> Outcome<Self> {
         let (log, skipped) = log.unzip();
-        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let files = files.saturating_sub(OTHER_FILES).max(16);
         Ok(Self {
             plan,
             brake,
             input: Input::new(plan.args.null)?,
-            printer: Printer::new()?,
-            log,
+            desk: Desk::new(plan.args, plan.template, log)?,
             skipped: skipped.unwrap_or_default(),
-            store: Store::new(super::directory(plan.args)),
             progress: Progress::new(plan.args.progress),
             flights: BTreeMap::new(),
             again: VecDeque::new(),
             given: 0,
-            order: Order::new(plan.args.keep_order),
-            most_files: usize::try_from(files).unwrap_or(usize::MAX),
             tally: Tally::default(),
             verdict: Verdict::GoOn,
             abandoned: 0,
@@ -163,7 +139,7 @@ impl<'a> Foreman<'a> {
                 self.give(number)?;
                 continue;
             }
-            if !self.has_room() {
+            if !self.desk.has_room() {
                 return Ok(());
             }
             let Some((number, line)) = self.input.next() else {
@@ -184,19 +160,12 @@ impl<'a> Foreman<'a> {
         Ok(())
     }
 
-    /// Whether what waits for its turn to be printed leaves room for more of that.
-    fn has_room(&self) -> bool {
-        let waiting = self.order.waiting();
-        waiting.len() < MOST_WAITING
-            && waiting.map(|one| one.printed.files()).sum::<usize>() < self.most_files
-    }
-
     /// Gives the crew a job, with new files: what is left of an earlier attempt may still write into the old ones.
     fn give(&mut self, number: u64) -> Outcome {
         let Some(flight) = self.flights.get_mut(&number) else {
             return Ok(());
         };
-        let files = flight.files.insert(self.store.take()?);
+        let files = flight.files.insert(self.desk.files()?);
         let (stdout, stderr) = files.numbers();
         let line = ByteBuf::from(flight.line.clone());
         let job = Job {
@@ -216,16 +185,23 @@ impl<'a> Foreman<'a> {
         self.be_drained()
     }
 
+    /// Gives out no more jobs, as the pool takes none. It does those that it has.
     fn be_drained(&mut self) -> Outcome {
-        say("the pool was drained: no further jobs are run");
-        self.stop(Verdict::Soon)
+        if self.verdict == Verdict::GoOn {
+            say("the pool was drained: what is left of the input is not run");
+            self.verdict = Verdict::Soon;
+            for number in std::mem::take(&mut self.again) {
+                self.finish(number, Report::of_lost())?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits for an event, for input if some is wanted, or for a signal.
     fn wait(&mut self) -> Outcome {
         let wants_input = self.verdict == Verdict::GoOn
             && self.given < self.plan.crew.appetite()
-            && self.has_room();
+            && self.desk.has_room();
         let input = self.input.awaited().filter(|_| wants_input);
         let files = [Some(self.plan.crew.bell()), input];
         let files: Vec<_> = files
@@ -297,10 +273,13 @@ impl<'a> Foreman<'a> {
             }
             Ok(report) => self.finish(number, report),
             Err(TaskError::WorkerDied { pid, .. }) => {
-                self.plan.table.bury(pid)?;
+                self.plan.brood.end(Some(pid));
                 flight.losses += 1;
-                if !goes_on {
+                if self.verdict == Verdict::Now {
                     return self.abandon(number);
+                }
+                if !goes_on {
+                    return self.finish(number, Report::of_lost());
                 }
                 if flight.losses > MOST_LOSSES {
                     let losses = flight.losses;
@@ -345,58 +324,18 @@ impl<'a> Foreman<'a> {
             ));
         }
         if let Some(files) = flight.files {
-            let mut printed = files.printed()?;
-            if self.plan.args.keep_order {
-                self.store.shrink(&mut printed, report.is_alone)?;
-            }
-            let finished = Finished {
-                line: flight.line,
-                report,
-                printed,
-            };
-            self.order.add(number, finished);
+            self.desk.add(number, flight.line, files, report)?;
         }
         self.stop(self.plan.args.halt.verdict(self.tally))
     }
 
     fn print_what_is_next(&mut self) -> Outcome {
-        loop {
-            let unfinished = self.flights.first_key_value().map(|(number, _)| *number);
-            let Some((number, finished)) = self.order.next(unfinished) else {
-                break;
-            };
-            let (printer, brake) = (&mut self.printer, &mut self.brake);
-            self.progress
-                .suspend(|| printer.print(&finished.printed, brake))?;
-            self.log(number, &finished)?;
-            if finished.report.is_alone {
-                self.store.give_back(finished.printed);
-            }
-        }
+        let unfinished = self.flights.first_key_value().map(|(number, _)| *number);
+        self.desk
+            .print_up_to(unfinished, &self.progress, &mut self.brake)?;
         self.progress
             .show(self.tally, self.flights.len(), self.input.total());
         Ok(())
-    }
-
-    fn log(&mut self, number: u64, finished: &Finished) -> Outcome {
-        let Some(log) = &mut self.log else {
-            return Ok(());
-        };
-        let report = &finished.report;
-        let (exit, signal) = report.end.for_the_log();
-        log.add(&joblog::Line {
-            number,
-            started_unix_ns: report.started_unix_ns,
-            runtime_ns: report.runtime_ns,
-            printed: finished.printed.stdout.length(),
-            exit,
-            signal,
-            command: &self.plan.template.describe(Filling {
-                line: &finished.line,
-                number,
-                slot: report.slot,
-            }),
-        })
     }
 
     /// Has what runs end after a failure. Prints nothing any more.
@@ -424,7 +363,7 @@ impl<'a> Foreman<'a> {
                 code => Failure::Command(code),
             },
             failure if left > 0 => {
-                failure.after(format!("{left} job(s) were begun and not finished"))
+                failure.after(format!("{left} job(s) were given out and not finished"))
             }
             failure => failure,
         }
@@ -436,45 +375,4 @@ pub(super) fn stop_all(table: &Table, crew: &Crew) {
     // If the table cannot be used, no worker can start a job.
     let _ = table.set_course(Course::Ending);
     crew.end_jobs();
-}
-
-impl Report {
-    /// Of a job whose workers were killed.
-    fn of_lost() -> Self {
-        Self {
-            end: End::Lost,
-            started_unix_ns: 0,
-            runtime_ns: 0,
-            slot: 0,
-            is_alone: false,
-        }
-    }
-}
-
-impl End {
-    fn is_success(&self) -> bool {
-        self.exit_code() == 0
-    }
-
-    /// As a shell has it.
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Code(code) => (*code & 0xff) as u8,
-            Self::Signal(signal) => exit::of_signal(*signal),
-            Self::TimedOut => exit::of_late(),
-            Self::NotRun(code) => *code,
-            Self::Lost | Self::Stopped | Self::Trouble(_) => exit::of_signal(SIGKILL),
-        }
-    }
-
-    /// Exit code and signal, as GNU parallel logs them.
-    fn for_the_log(&self) -> (i32, i32) {
-        match self {
-            Self::Code(code) => (*code, 0),
-            Self::Signal(signal) => (0, *signal),
-            Self::TimedOut => (-1, SIGTERM),
-            Self::NotRun(code) => (i32::from(*code), 0),
-            Self::Lost | Self::Stopped | Self::Trouble(_) => (-1, SIGKILL),
-        }
-    }
 }

@@ -1,11 +1,13 @@
 //! `ipc pool`.
 //!
-//! Reading path: [`template`] (the command) → [`worker`] (what runs a job) → [`foreman`] (what gives jobs out and prints what comes back). What they need:
-//! `input`, `outputs`, `order`, `joblog`, `progress`; [`table`] (what the processes know of each other), [`guard`] (the death of all), `brake` (Ctrl-C).
+//! Reading path: [`template`] (the command) → [`worker`] (what runs a job) → [`foreman`] (what gives jobs out) → [`desk`] (what prints them when they come back). What they
+//! need: `crew` (the pool), `input`, `outputs`, `order`, `joblog`, `progress`, `report`, `program`; [`table`] (what the processes know of each other), `brood` (what jobs have started), [`guard`] (the death of all), `brake` (Ctrl-C).
 
 mod brake;
+mod brood;
 mod control;
 mod crew;
+mod desk;
 mod foreman;
 mod guard;
 mod input;
@@ -14,6 +16,7 @@ mod order;
 mod outputs;
 mod program;
 mod progress;
+mod report;
 mod table;
 mod template;
 mod worker;
@@ -24,6 +27,7 @@ use serde_bytes::ByteBuf;
 
 use self::{
     brake::Brake,
+    brood::Brood,
     crew::Crew,
     foreman::{Foreman, Plan, stop_all},
     guard::Guard,
@@ -64,11 +68,6 @@ fn run_jobs(place: &Place, args: &Run) -> Outcome {
         command => Template::direct(command),
     };
     let signals = Signals::watch()?;
-    let resume = match (args.resume, args.resume_failed) {
-        (true, _) => Resume::All,
-        (_, true) => Resume::Succeeded,
-        _ => Resume::No,
-    };
     if args.dry_run {
         return show_jobs(args, &template, &signals);
     }
@@ -76,19 +75,19 @@ fn run_jobs(place: &Place, args: &Run) -> Outcome {
     let namespace = place.namespace()?;
     let workers = args.jobs.map_or_else(ipc_core::cpu_count, |n| n as usize);
     let table = Table::new(&namespace, workers.max(PLACES))?;
+    let brood = Brood::new();
     let setup = Setup {
         template: template.clone(),
         program: program.map(|path| ByteBuf::from(path.into_os_string().into_encoded_bytes())),
         timeout: args.timeout,
         kill_after: args.kill_after,
         table: table.clone(),
+        brood: brood.clone(),
     };
-    let log = args
-        .joblog
-        .as_deref()
-        .map(|path| Joblog::open(path, resume));
+    let log = args.joblog.as_deref();
+    let log = log.map(|path| Joblog::open(path, resume(args)));
     let log = log.transpose()?;
-    let _guard = Guard::post(&table)?;
+    let _guard = Guard::post(&brood)?;
     let crew = Crew::new(workers, args.name.as_deref(), &namespace, setup)?;
     let stop = || stop_all(&table, &crew);
     let brake = Brake::new(&signals, args.kill_after + ALLOWANCE, &stop);
@@ -96,13 +95,23 @@ fn run_jobs(place: &Place, args: &Run) -> Outcome {
         args,
         template: &template,
         table: &table,
+        brood: &brood,
         crew: &crew,
     };
     let outcome = Foreman::new(plan, brake, log).and_then(|mut foreman| foreman.run());
-    // Whatever came of it, nobody is left.
     let dismissed = crew.dismiss();
-    table.bury_all()?;
+    if !matches!(outcome, Ok(()) | Err(Failure::Command(_))) {
+        brood.end(None); // of jobs that were killed
+    }
     outcome.and(dismissed)
+}
+
+fn resume(args: &Run) -> Resume {
+    match (args.resume, args.resume_failed) {
+        (true, _) => Resume::All,
+        (_, true) => Resume::Succeeded,
+        _ => Resume::No,
+    }
 }
 
 /// `--dry-run`.

@@ -37,7 +37,9 @@ use signal_hook::{
 };
 
 use super::{
+    brood::{self, Brood},
     program,
+    report::{End, Report},
     table::{Course, Table},
     template::{Filling, Template},
 };
@@ -57,6 +59,7 @@ pub(super) struct Setup {
     pub(super) timeout: Option<Duration>,
     pub(super) kill_after: Duration,
     pub(super) table: Table,
+    pub(super) brood: Brood,
 }
 
 /// A job.
@@ -69,40 +72,14 @@ pub(super) struct Job {
     pub(super) stderr: RawFd,
 }
 
-/// What became of a job.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Report {
-    pub(super) end: End,
-    pub(super) started_unix_ns: u64,
-    pub(super) runtime_ns: u64,
-    pub(super) slot: usize,
-    /// Whether all that it has started has ended, so that nobody writes into its files any more.
-    pub(super) is_alone: bool,
-}
-
-/// How a job ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum End {
-    Code(i32),
-    Signal(i32),
-    /// It took too long.
-    TimedOut,
-    /// There is no such program, or it cannot be executed: the exit code that says so.
-    NotRun(u8),
-    /// The worker was told to end it, or not to start it.
-    Stopped,
-    /// Its workers were killed.
-    Lost,
-    /// No job can be run so: why.
-    Trouble(String),
-}
-
 /// This process.
 #[derive(Debug)]
 struct Worker {
     setup: Setup,
     parent: u32,
     place: usize,
+    /// Whether orphans of its jobs become its children.
+    has_orphans: bool,
     /// Settings of all jobs.
     jobs: ProcessBuilder,
     /// The process group of the job that runs.
@@ -120,7 +97,12 @@ pub(super) fn set_up(setup: Setup) {
     let nothing = File::open("/dev/null").expect("there is /dev/null");
     let jobs = Process::builder().parent_death(ParentDeath::Kill);
     let worker = Worker {
-        jobs: jobs.new_group().name("job").stdin(nothing),
+        has_orphans: set_child_subreaper(Some(rustix::process::getpid())).is_ok(),
+        jobs: jobs
+            .new_group()
+            .name("job")
+            .stdin(nothing)
+            .env(brood::VARIABLE, setup.brood.mark(pid)),
         setup,
         parent,
         place: place.expect("there are as many places as workers"),
@@ -128,8 +110,6 @@ pub(super) fn set_up(setup: Setup) {
         has_ended: Condvar::new(),
     };
     WORKER.set(worker).expect("a worker is set up once");
-    // If that is not to be had, what jobs leave is not seen, as it is with other programs of this kind.
-    let _ = set_child_subreaper(Some(rustix::process::getpid()));
     listen().expect("signals can be listened to");
 }
 
@@ -161,8 +141,8 @@ pub(super) fn run_job(job: Job) -> Report {
         end,
         started_unix_ns: started.map_or(0, |t| t.as_nanos() as u64),
         runtime_ns: begun.elapsed().as_nanos() as u64,
-        slot: worker.place + 1,
-        is_alone: nobody_is_left(),
+        slot: worker.place,
+        is_alone: worker.has_orphans && nobody_is_left(),
     }
 }
 
@@ -201,14 +181,9 @@ impl Worker {
                 Err(e) => return not_run(&e, &mut said),
             }
         };
-        let group = process.pid();
-        let table = &self.setup.table;
-        let noted = table.set_group(self.place, group);
         let end = self.watch(&process);
         *self.job() = None;
         self.has_ended.notify_all();
-        let forgotten = table.set_group(self.place, 0);
-        noted.and(forgotten).map_err(text)?;
         end
     }
 
@@ -234,7 +209,7 @@ impl Worker {
         let words = self.setup.template.fill(Filling {
             line: &job.line,
             number: job.number,
-            slot: self.place + 1,
+            slot: self.place,
         });
         let words: Vec<&OsStr> = words.iter().map(|word| OsStr::from_bytes(word)).collect();
         let program = match &self.setup.program {
@@ -279,7 +254,8 @@ impl Worker {
     /// Gives what a job has started, and what was sent SIGTERM with it, the time to end, too.
     fn end_rest(&self, group: Pid) {
         let deadline = Instant::now() + self.setup.kill_after;
-        while test_kill_process_group(group).is_ok() {
+        // What has ended and nobody has waited for counts as its member.
+        while !nobody_is_left() && test_kill_process_group(group).is_ok() {
             if Instant::now() >= deadline {
                 let _ = kill_process_group(group, Signal::KILL);
                 return;
