@@ -313,6 +313,20 @@ mod model {
         }
     }
 
+    /// Does two tasks, unless it is condemned. The last one that it has finished.
+    fn work(place: Place<'_>, mut idle: Claim) -> u32 {
+        for index in 1..=2 {
+            let Ok(busy) = place.take(idle, doing(index)) else {
+                return index - 1;
+            };
+            let Ok(next) = place.finish(busy) else {
+                return index - 1;
+            };
+            idle = next;
+        }
+        2
+    }
+
     /// A worker does two tasks while its parent condemns it when it finds it busy: the parent knows which task that was, and none
     /// is begun afterwards (I1, O1).
     #[test]
@@ -321,34 +335,18 @@ mod model {
             let words: Arc<Vec<AtomicU64>> =
                 Arc::new((0..PLACE_WORDS).map(|_| AtomicU64::new(0)).collect());
             let of_parent = Arc::clone(&words);
-            Place::of(&words).unwrap().assign();
-            let worker = loom::thread::spawn(move || {
-                let place = Place::of(&words).unwrap();
-                let Ok(mut idle) = place.begin() else {
-                    return 0;
-                };
-                let mut finished = 0;
-                for index in 1..=2 {
-                    let Ok(busy) = place.take(idle, doing(index)) else {
-                        return finished;
-                    };
-                    let Ok(next) = place.finish(busy) else {
-                        return finished;
-                    };
-                    finished = index;
-                    idle = next;
-                }
-                finished
+            let place = Place::of(&words).unwrap();
+            place.assign();
+            let idle = place.begin().unwrap();
+            let parent = loom::thread::spawn(move || {
+                let place = Place::of(&of_parent).unwrap();
+                let seen = place.look();
+                let is_condemned = seen.state() == Ok(State::Busy) && place.condemn(seen);
+                is_condemned.then(|| place.doing())
             });
-            let place = Place::of(&of_parent).unwrap();
-            let seen = place.look();
-            let is_condemned = seen.state() == Ok(State::Busy) && place.condemn(seen);
-            let found = is_condemned.then(|| place.doing());
-            let finished = worker.join().unwrap();
-            match found {
-                Some(found) => {
-                    assert_eq!(found, doing(finished + 1), "it was not the task it had");
-                }
+            let finished = work(place, idle);
+            match parent.join().unwrap() {
+                Some(found) => assert_eq!(found, doing(finished + 1), "it was not the task it had"),
                 None => assert_eq!(finished, 2),
             }
         });
