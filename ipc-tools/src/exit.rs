@@ -8,8 +8,8 @@ use std::{
 
 use ipc_core::{
     AcquireTimeoutError, BarrierError, DictError, ErrorKind, GetError, GetJobError,
-    GetJobTimeoutError, GetTimeoutError, PutTimeoutError, RecvError, TakeError, TryAcquireError,
-    TryGetError, TryGetJobError, TryPutError,
+    GetJobTimeoutError, GetTimeoutError, PoolError, PutTimeoutError, RecvError, TakeError,
+    TryAcquireError, TryGetError, TryGetJobError, TryPutError,
 };
 
 /// What the shell sees in `$?`. A signal adds 128 to its number, as in every shell.
@@ -29,6 +29,10 @@ mod code {
     pub(super) const NOT_EXECUTABLE: u8 = 126;
     pub(super) const NO_COMMAND: u8 = 127;
     pub(super) const SIGNAL: u8 = 128;
+    /// Jobs that took too long, as timeout(1) has it.
+    pub(super) const LATE: u8 = 124;
+    /// Where small numbers count jobs that failed.
+    pub(super) const OF_A_RUN: u8 = 255;
 }
 
 /// Shorthand for what every command returns.
@@ -51,6 +55,10 @@ pub(crate) enum Failure {
     Full(String),
     #[error("{0}")]
     Usage(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Denied(String),
     #[error("{0}")]
     Exists(String),
     #[error("stopped by {}", signal_hook::low_level::signal_name(*.0).unwrap_or("a signal"))]
@@ -115,12 +123,34 @@ impl Failure {
         }
     }
 
+    /// Gives it another exit code where those up to 101 count jobs that failed, unless it has one that nobody takes for that.
+    pub(crate) fn of_a_run(self) -> Self {
+        if self.is_plain_in_a_run() {
+            return self;
+        }
+        Self::As {
+            code: code::OF_A_RUN,
+            failure: Box::new(self),
+        }
+    }
+
+    fn is_plain_in_a_run(&self) -> bool {
+        match self {
+            Self::After { failure, .. } => failure.is_plain_in_a_run(),
+            Self::Signal(_) | Self::BrokenPipe | Self::Command(_) | Self::Usage(_) => true,
+            Self::NotRun { .. } | Self::As { .. } => true,
+            _ => false,
+        }
+    }
+
     fn code(&self) -> u8 {
         match self {
             Self::Object(e) => of_kind(e.kind()),
             Self::Timeout(_) => code::TIMEOUT,
             Self::WouldBlock(_) | Self::InUse(_) | Self::Full(_) => code::WOULD_BLOCK,
             Self::Usage(_) => code::USAGE,
+            Self::NotFound(_) => code::NOT_FOUND,
+            Self::Denied(_) => code::PERMISSION,
             Self::Exists(_) => code::EXISTS,
             Self::Closed(_) => code::CLOSED,
             Self::Signal(number) => of_signal(*number),
@@ -139,7 +169,21 @@ impl Failure {
     }
 }
 
-fn of_signal(number: i32) -> u8 {
+/// The exit code of a job whose program is not there, or cannot be executed.
+pub(crate) fn of_not_run(is_missing: bool) -> u8 {
+    match is_missing {
+        true => code::NO_COMMAND,
+        false => code::NOT_EXECUTABLE,
+    }
+}
+
+/// That of a job that took too long.
+pub(crate) fn of_late() -> u8 {
+    code::LATE
+}
+
+/// How an end by a signal looks to the shell.
+pub(crate) fn of_signal(number: i32) -> u8 {
     code::SIGNAL.wrapping_add(u8::try_from(number).unwrap_or(0))
 }
 
@@ -328,6 +372,15 @@ impl From<AcquireTimeoutError> for Failure {
         match e {
             AcquireTimeoutError::Timeout => Self::Timeout("it did not come free"),
             AcquireTimeoutError::Failed(e) => e.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<PoolError> for Failure {
+    fn from(e: PoolError) -> Self {
+        match e {
+            PoolError::Failed(e) => e.into(),
             other => Self::Other(other.to_string()),
         }
     }

@@ -9,6 +9,7 @@ pub(crate) struct Stat {
     pub(crate) state: char,
     pub(crate) parent: u32,
     pub(crate) group: i32,
+    pub(crate) session: i32,
     /// The process group that its terminal listens to.
     pub(crate) foreground: i32,
     /// When it started, in clock ticks after boot.
@@ -28,9 +29,46 @@ fn parse(text: &str) -> Option<Stat> {
         state: field(0)?.chars().next()?,
         parent: field(1)?.parse().ok()?,
         group: field(2)?.parse().ok()?,
+        session: field(3)?.parse().ok()?,
         foreground: field(5)?.parse().ok()?,
         started: field(19)?.parse().ok()?,
     })
+}
+
+/// The numbers of all processes that can be seen.
+pub(crate) fn all() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Whether a process was started by `ipc_core::Process` in its parent, to run a function for that, as far as can be told: by the variable that
+/// it was started with, which names who meant it so.
+pub(crate) fn is_child_of(pid: u32, parent: u32) -> bool {
+    let environment = environment(pid);
+    let calling = environment
+        .split(|&byte| byte == 0)
+        .find_map(|variable| variable.strip_prefix(b"IPC_PROCESS="));
+    let calling = calling.and_then(|calling| str::from_utf8(calling).ok());
+    calling.and_then(|calling| calling.rsplit('.').next()?.parse().ok()) == Some(parent)
+}
+
+/// Whether a process was started with a variable that begins so: `KEY=value`.
+pub(crate) fn has_variable(pid: u32, beginning: &[u8]) -> bool {
+    let environment = environment(pid);
+    let ends = environment
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == 0);
+    let mut starts = [0].into_iter().chain(ends.map(|(at, _)| at + 1));
+    starts.any(|start| environment[start..].starts_with(beginning))
+}
+
+/// Empty if it may not be read.
+fn environment(pid: u32) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
 }
 
 /// Inode of our pid namespace.

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::Signal,
+};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag, low_level,
@@ -79,18 +82,35 @@ impl Signals {
         wanted: PollFlags,
         timeout: Option<Duration>,
     ) -> Outcome<PollFlags> {
+        let ready = self.wait_for_any(&[(file, wanted)], timeout)?;
+        Ok(ready[0])
+    }
+
+    /// As [`wait_for`](Self::wait_for), for any of several files. What each of them is ready for.
+    pub(crate) fn wait_for_any(
+        &self,
+        files: &[(BorrowedFd<'_>, PollFlags)],
+        timeout: Option<Duration>,
+    ) -> Outcome<Vec<PollFlags>> {
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
-        let mut polled = [
-            PollFd::from_borrowed_fd(file, wanted),
-            PollFd::new(&self.bell, PollFlags::IN),
-        ];
+        let files = files.iter();
+        let mut polled: Vec<PollFd<'_>> = files
+            .map(|(file, wanted)| PollFd::from_borrowed_fd(*file, *wanted))
+            .chain([PollFd::new(&self.bell, PollFlags::IN)])
+            .collect();
         match poll(&mut polled, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(Failure::Other(format!("could not wait: {e}"))),
         }
         self.check()?;
-        Ok(polled[0].revents())
+        polled.pop();
+        Ok(polled.iter().map(PollFd::revents).collect())
     }
+}
+
+/// As people call it.
+pub(crate) fn name(signal: Signal) -> &'static str {
+    low_level::signal_name(signal.as_raw()).unwrap_or("a signal")
 }
 
 /// Whether this process was started with `signal` ignored, as by `nohup` or a script's `&`.

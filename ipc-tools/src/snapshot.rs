@@ -133,6 +133,9 @@ pub(crate) struct Participant {
     pub(crate) process: Option<&'static str>,
     pub(crate) since: String,
     pub(crate) since_seconds: u64,
+    /// Tells it from who has its number later; 0 if it could not tell.
+    #[serde(skip)]
+    pub(crate) start_ticks: u64,
 }
 
 /// The figures of a queue.
@@ -263,6 +266,7 @@ impl From<ipc_core::Participant> for Participant {
             pid_namespace: found.pid_namespace,
             since: human::time(found.attached_unix_ns),
             since_seconds: human::since(found.attached_unix_ns).as_secs(),
+            start_ticks: found.start_ticks,
             name: found.name,
         }
     }

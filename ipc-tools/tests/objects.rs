@@ -229,7 +229,7 @@ fn completions_and_manual_pages_can_be_made() {
 #[test]
 fn every_verb_has_help_with_examples() {
     let shell = Shell::new();
-    let verbs: [&[&str]; 13] = [
+    let verbs: [&[&str]; 20] = [
         &["ls"],
         &["stat"],
         &["who"],
@@ -243,6 +243,13 @@ fn every_verb_has_help_with_examples() {
         &["queue", "get"],
         &["queue", "peek"],
         &["queue", "close"],
+        &["pool", "run"],
+        &["pool", "status"],
+        &["pool", "scale"],
+        &["pool", "drain"],
+        &["proc", "ls"],
+        &["proc", "kill"],
+        &["proc", "wait"],
     ];
     for verb in verbs {
         let help = shell.ok(&[verb, &["--help"]].concat());

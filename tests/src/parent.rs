@@ -35,6 +35,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("dispositions", settings::dispositions),
     ("logs", settings::logs),
     ("commands", settings::commands),
+    ("programs", settings::programs),
     ("unborn", settings::unborn),
     ("threads", lives::threads),
     ("many", lives::many),

@@ -96,6 +96,7 @@ scenarios! {
     children_hear_the_signals_that_their_parent_ignores: "dispositions";
     lines_of_logs_have_names_and_do_not_mix: "logs";
     other_programs_are_children_too: "commands";
+    other_programs_are_started_by_their_files: "programs";
     a_program_that_does_not_call_init_is_told: "unborn";
     many_threads_start_and_join_at_once: "threads";
     short_lived_children_leave_nothing: "many";

@@ -54,6 +54,8 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) environment: Environment,
+    /// Whether it begins a process group of its own.
+    pub(crate) leads_group: bool,
     /// What becomes its standard input, output and error, where that is not inherited.
     pub(crate) streams: [Option<RawFd>; 3],
     /// Descriptors of this process, in this order, and which number each gets in the child: one that the parent itself has for something
@@ -78,9 +80,13 @@ impl Start {
         }
         attributes.set_sigmask(&SigSet::empty())?;
         attributes.set_sigdefault(&heard)?;
-        attributes.set_flags(
-            PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
-        )?;
+        let mut flags =
+            PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
+        if self.leads_group {
+            attributes.set_pgroup(nix::unistd::Pid::from_raw(0))?;
+            flags |= PosixSpawnFlags::POSIX_SPAWN_SETPGROUP;
+        }
+        attributes.set_flags(flags)?;
         let arguments: Vec<CString> = std::env::args_os().filter_map(c_string).collect();
         let pid = posix_spawn(
             OWN_PROGRAM,
@@ -118,7 +124,7 @@ impl Environment {
         Ok(())
     }
 
-    fn texts(&self) -> Vec<&CStr> {
+    pub(crate) fn texts(&self) -> Vec<&CStr> {
         let starts = [0].into_iter().chain(self.ends.iter().copied());
         let parts = starts
             .zip(&self.ends)

@@ -19,4 +19,5 @@ pub(crate) mod sigbus;
 pub(crate) mod socket;
 pub(crate) mod thread;
 pub(crate) mod token;
+pub(crate) mod vfork;
 pub(crate) mod watch;

@@ -48,6 +48,11 @@ fn start_ticks() -> u64 {
         .unwrap_or(0)
 }
 
+/// Whether the calling thread is the one with which this process began.
+pub(crate) fn is_first_thread() -> bool {
+    nix::unistd::gettid() == nix::unistd::getpid()
+}
+
 /// How many cores the machine has. Not how many this thread may run on: its peers may run on the others.
 pub(crate) fn cores() -> u32 {
     static CORES: OnceLock<u32> = OnceLock::new();

@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -84,6 +84,7 @@ pub struct ProcessBuilder {
     pub(super) streams: [Stdio; 3],
     pub(super) directory: Option<PathBuf>,
     parent_death: Option<ParentDeath>,
+    pub(super) leads_group: bool,
 }
 
 impl ProcessBuilder {
@@ -104,6 +105,13 @@ impl ProcessBuilder {
     /// What happens to it when this process is killed. Default: a daemon is killed, others go on.
     pub fn parent_death(mut self, what: ParentDeath) -> Self {
         self.parent_death = Some(what);
+        self
+    }
+
+    /// Has it begin a process group of its own, with its number: signals of a terminal (Ctrl-C) do not reach it, and what is sent to the group
+    /// reaches all that it starts itself, unless those leave. Default: the group of this process.
+    pub fn new_group(mut self) -> Self {
+        self.leads_group = true;
         self
     }
 
@@ -222,6 +230,9 @@ impl ProcessBuilder {
         }
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
+        }
+        if self.leads_group {
+            command.process_group(0);
         }
         let set = [Command::stdin, Command::stdout, Command::stderr];
         for (stream, set) in self.streams.iter().zip(set) {

@@ -26,6 +26,7 @@ mod entry;
 mod letter;
 #[cfg(feature = "logging")]
 pub mod logging;
+mod program;
 mod start;
 mod status;
 

@@ -105,6 +105,7 @@ impl ProcessBuilder {
         let streams = self.opened_streams()?;
         let start = Start {
             environment: self.environment(spare, letter.nonce())?,
+            leads_group: self.leads_group,
             streams: streams
                 .each_ref()
                 .map(|fd| fd.as_ref().map(AsRawFd::as_raw_fd)),
@@ -154,7 +155,7 @@ impl ProcessBuilder {
     }
 
     /// Its streams where they are not inherited, with numbers that no standard stream has.
-    fn opened_streams(&self) -> io::Result<[Option<Arc<OwnedFd>>; 3]> {
+    pub(super) fn opened_streams(&self) -> io::Result<[Option<Arc<OwnedFd>>; 3]> {
         let mut opened = [None, None, None];
         for (to, stream) in opened.iter_mut().zip(&self.streams) {
             *to = match stream {
@@ -177,10 +178,29 @@ impl ProcessBuilder {
 
     /// All variables, and the one that tells the child what it is.
     fn environment(&self, number: i32, nonce: u64) -> io::Result<Environment> {
+        let mut environment = self.variables()?;
+        let calling = entry::calling(number, nonce);
+        environment.push(entry::VARIABLE.as_ref(), calling.as_ref())?;
+        Ok(environment)
+    }
+
+    /// All variables but that one.
+    pub(super) fn variables(&self) -> io::Result<Environment> {
         let mut environment = Environment::default();
-        if self.environment.is_empty() {
-            for (key, value) in std::env::vars_os().filter(|(key, _)| key != entry::VARIABLE) {
-                environment.push(&key, &value)?;
+        let is_set =
+            |change: &Change, key: &OsStr| matches!(change, Change::Set(it, _) if it == key);
+        if let [] | [Change::Set(..)] = &self.environment[..] {
+            let change = self.environment.first();
+            for (key, value) in std::env::vars_os() {
+                if key != entry::VARIABLE && !change.is_some_and(|change| is_set(change, &key)) {
+                    environment.push(&key, &value)?;
+                }
+            }
+            if let Some(Change::Set(key, value)) = change {
+                check(key)?;
+                if key != entry::VARIABLE {
+                    environment.push(key, value)?;
+                }
             }
         } else {
             let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
@@ -188,10 +208,10 @@ impl ProcessBuilder {
                 match change {
                     Change::Clear => all.clear(),
                     Change::Remove(key) => drop(all.remove(key)),
-                    Change::Set(key, _) if key.is_empty() || key.as_bytes().contains(&b'=') => {
-                        return Err(io::ErrorKind::InvalidInput.into());
+                    Change::Set(key, value) => {
+                        check(key)?;
+                        all.insert(key.clone(), value.clone());
                     }
-                    Change::Set(key, value) => drop(all.insert(key.clone(), value.clone())),
                 }
             }
             all.remove(OsStr::new(entry::VARIABLE));
@@ -199,8 +219,6 @@ impl ProcessBuilder {
                 environment.push(key, value)?;
             }
         }
-        let calling = entry::calling(number, nonce);
-        environment.push(entry::VARIABLE.as_ref(), calling.as_ref())?;
         Ok(environment)
     }
 
@@ -210,6 +228,14 @@ impl ProcessBuilder {
             let numbers: Vec<String> = ancestors.chain([&number]).map(u32::to_string).collect();
             format!("{stem}-{}", numbers.join(":"))
         })
+    }
+}
+
+/// Refuses what is no name of a variable.
+fn check(key: &OsStr) -> io::Result<()> {
+    match key.is_empty() || key.as_bytes().contains(&b'=') {
+        true => Err(io::ErrorKind::InvalidInput.into()),
+        false => Ok(()),
     }
 }
 

@@ -3,8 +3,11 @@
 pub(crate) mod broadcast;
 pub(crate) mod demo;
 pub(crate) mod dict;
+pub(crate) mod halt;
 pub(crate) mod objects;
 pub(crate) mod pipe;
+pub(crate) mod pool;
+pub(crate) mod proc;
 pub(crate) mod queue;
 pub(crate) mod shm;
 pub(crate) mod sync;
@@ -22,7 +25,8 @@ Exit codes:
     3  not found                         9  corrupt, foreign or of another kind, type or version
     4  exists already                   10  problems found, or a barrier broken
     5  timeout                       128+n  stopped by signal n
-`ipc lock run` and `ipc sem run` end with the exit code of their command.
+`ipc lock run` and `ipc sem run` end with the exit code of their command, `ipc pool run` with
+the number of jobs that failed.
 
 Examples:
     ipc queue create jobs --capacity 1024
@@ -31,6 +35,7 @@ Examples:
     ipc pipe recv log & seq 3 | ipc pipe send log
     ipc dict create config; ipc dict set config rate 100; ipc dict get config rate
     ipc lock run deploy -- make install
+    ls *.png | ipc pool run -- convert {} {.}.jpg
     ipc ls; ipc who jobs; ipc doctor";
 
 /// Shared-memory objects from the shell: create, use, inspect, repair.
@@ -90,6 +95,12 @@ pub(crate) enum Verb {
     /// Notify programs that wait on a condition
     #[command(subcommand)]
     Cond(sync::CondVerb),
+    /// Run a command for each line of standard input, several at a time
+    #[command(subcommand)]
+    Pool(pool::Verb),
+    /// List the processes that have objects open, signal them, wait for their end
+    #[command(subcommand)]
+    Proc(proc::Verb),
     /// List the objects of the namespace
     Ls(objects::Ls),
     /// Show all there is to know about objects

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use rustix::process::Signal;
 
-use crate::signals::SLICE;
+use crate::signals::{self, SLICE};
 
 /// How messages look on standard input and output. Without a flag: one line a message.
 #[derive(Debug, Clone, Copy, Args)]
@@ -177,6 +178,18 @@ pub(crate) fn mode(text: &str) -> Result<u32, String> {
     }
 }
 
+/// `TERM`, `sigterm`, `15`.
+pub(crate) fn signal(text: &str) -> Result<Signal, String> {
+    let upper = text.to_ascii_uppercase();
+    let wanted = format!("SIG{}", upper.strip_prefix("SIG").unwrap_or(&upper));
+    let is_meant =
+        |signal: &Signal| signals::name(*signal) == wanted || signal.as_raw().to_string() == text;
+    let mut known = (1..32).filter_map(Signal::from_named_raw);
+    known
+        .find(is_meant)
+        .ok_or_else(|| format!("{text:?} is no signal; write TERM, SIGTERM or 15"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,5 +233,16 @@ mod tests {
         assert_eq!(mode("660"), Ok(0o660));
         assert!(mode("999").is_err());
         assert!(mode("7777").is_err());
+    }
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for text in ["TERM", "SIGTERM", "sigterm", "15"] {
+            assert_eq!(signal(text), Ok(Signal::TERM), "{text}");
+        }
+        assert_eq!(signal("kill"), Ok(Signal::KILL));
+        for bad in ["", "0", "-9", "015", "SIG", "SIG15", "FOO", "99"] {
+            assert!(signal(bad).is_err(), "{bad}");
+        }
     }
 }

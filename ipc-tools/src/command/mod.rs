@@ -31,6 +31,8 @@ mod ls;
 mod man;
 mod peek;
 mod pipe;
+mod pool;
+mod proc;
 mod put;
 mod rescue;
 mod rm;
@@ -64,6 +66,8 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Verb::Cond(verb) => sync::cond::run(place, &verb),
         Verb::Exec(args) => sync::wrapped::become_command(&args),
         Verb::Leave(args) => sync::waiting::leave(place, &args),
+        Verb::Pool(verb) => pool::run(place, verb),
+        Verb::Proc(verb) => proc::run(place, &verb),
         Verb::Ls(args) => ls::run(place, &args),
         Verb::Stat(args) => stat::run(place, &args),
         Verb::Who(args) => who::run(place, &args),

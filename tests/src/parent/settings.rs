@@ -6,7 +6,9 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 
-use ipc_core::{Exit, JoinError, Process, SpawnError, Stdio, current_process, logging};
+use ipc_core::{
+    Exit, JoinError, ParentDeath, Process, SpawnError, Stdio, current_process, logging,
+};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
 use super::status_of;
@@ -252,6 +254,51 @@ pub fn commands(directory: &Path) {
         ),
         "{none:?}"
     );
+}
+
+/// Programs by their files, from the first thread and from another one.
+pub fn programs(directory: &Path) {
+    let here = fs::canonicalize(directory).unwrap();
+    let said = directory.join("said");
+    let start = || {
+        let builder = Process::builder()
+            .env("KEY", "v")
+            .current_dir(directory)
+            .parent_death(ParentDeath::Kill)
+            .new_group()
+            .stdin(Stdio::Null)
+            .stdout(fs::File::create(&said).unwrap());
+        let script =
+            "read line; echo \"$KEY $PWD $0 $$\"; ps -o pgid= -p $$; kill -TERM $$; exit 3";
+        let child = builder.program("/bin/sh", ["name", "-c", script, "zero"]);
+        let child = child.unwrap();
+        // Nothing that this process blocks or ignores is so there.
+        assert_eq!(child.join().unwrap(), Exit::Signal(15));
+        let (pid, text) = (child.pid(), fs::read_to_string(&said).unwrap());
+        let (first, group) = text.split_once('\n').unwrap();
+        assert_eq!(first, format!("v {} zero {pid}", here.display()));
+        assert_eq!(group.trim(), pid.to_string());
+        let none = builder.program("/nowhere/at/all", ["it"]);
+        assert!(
+            matches!(
+                none,
+                Err(SpawnError::Failed(ipc_core::Error::NotFound { .. }))
+            ),
+            "{none:?}"
+        );
+        let odd = builder.program("/bin/sh", ["a\0b"]);
+        assert!(matches!(odd, Err(SpawnError::Failed(_))), "{odd:?}");
+    };
+    let mut before = SigSet::empty();
+    before.add(Signal::SIGTERM);
+    before.thread_block().unwrap();
+    start();
+    std::thread::scope(|scope| scope.spawn(start).join().unwrap());
+    assert!(
+        SigSet::thread_get_mask().unwrap().contains(Signal::SIGTERM),
+        "the mask is as it was"
+    );
+    assert!(ipc_core::active_children().is_empty());
 }
 
 /// A program that starts and does not call `init`. What it starts is told so.
