@@ -13,7 +13,7 @@ use std::{
     process::{Command, ExitCode},
     sync::Mutex,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use clap::Parser;
@@ -325,34 +325,26 @@ fn main() -> ExitCode {
     println!("{} orderings to weaken", mutations.len());
     let lab = Broken::new(&mutations);
     let groups: BTreeSet<&str> = mutations.iter().map(|m| m.models).collect();
-    let models: BTreeMap<&str, Vec<String>> = groups
-        .into_iter()
-        .map(|group| (group, lab.models(group)))
-        .collect();
+    let models = lab.models(&groups);
     let next = Mutex::new(mutations.iter().enumerate());
     let failures = Mutex::new(0);
-    thread::scope(|s| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            s.spawn(|| {
-                loop {
-                    let Some((number, mutation)) = next.lock().expect("no panic holds it").next()
-                    else {
-                        break;
-                    };
-                    let seen_by = lab.sees(number, &models[mutation.models]);
-                    let verdict = match (seen_by, mutation.is_listed()) {
-                        (Some(_), false) => "seen",
-                        (None, true) => "unseen, as listed",
-                        (Some(_), true) => "SEEN, BUT LISTED AS UNSEEN",
-                        (None, false) => "UNSEEN",
-                    };
-                    let model = seen_by.map_or(String::new(), |model| format!("   by {model}"));
-                    println!("{verdict:18} {}{model}", mutation.name());
-                    if verdict.starts_with(char::is_uppercase) {
-                        *failures.lock().expect("no panic holds it") += 1;
-                    }
-                }
-            });
+    on_all_cores(|| {
+        loop {
+            let Some((number, mutation)) = next.lock().expect("no panic holds it").next() else {
+                break;
+            };
+            let seen_by = lab.sees(number, &models[mutation.models]);
+            let verdict = match (seen_by, mutation.is_listed()) {
+                (Some(_), false) => "seen",
+                (None, true) => "unseen, as listed",
+                (Some(_), true) => "SEEN, BUT LISTED AS UNSEEN",
+                (None, false) => "UNSEEN",
+            };
+            let model = seen_by.map_or(String::new(), |model| format!("   by {model}"));
+            println!("{verdict:18} {}{model}", mutation.name());
+            if verdict.starts_with(char::is_uppercase) {
+                *failures.lock().expect("no panic holds it") += 1;
+            }
         }
     });
     let failed = failures.into_inner().expect("no panic holds it");
@@ -362,6 +354,15 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Runs `work` in as many threads as there are cores.
+fn on_all_cores(work: impl Fn() + Sync) {
+    thread::scope(|s| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            s.spawn(&work);
+        }
+    });
 }
 
 /// Every weakening of every ordering in the code of `source`, its tests and imports excluded.
@@ -503,23 +504,43 @@ impl Broken {
         }
     }
 
-    /// The models whose names start so, none of which may fail: those first that take the least time.
-    fn models(&self, group: &str) -> Vec<String> {
+    /// The models whose names start as each group's, none of which may fail: those first that take the least time.
+    fn models<'g>(&self, groups: &BTreeSet<&'g str>) -> BTreeMap<&'g str, Vec<String>> {
+        let names: Vec<(&str, String)> = groups
+            .iter()
+            .flat_map(|group| self.names(group).into_iter().map(|name| (*group, name)))
+            .collect();
+        let next = Mutex::new(names.into_iter());
+        let timed = Mutex::new(Vec::new());
+        on_all_cores(|| {
+            loop {
+                let Some((group, model)) = next.lock().expect("no panic holds it").next() else {
+                    break;
+                };
+                let begin = Instant::now();
+                let is_passed = self.passes(&model, None);
+                assert!(is_passed, "{model} fails without a mutation");
+                let one = (begin.elapsed(), group, model);
+                timed.lock().expect("no panic holds it").push(one);
+            }
+        });
+        let mut timed = timed.into_inner().expect("no panic holds it");
+        timed.sort();
+        let mut models = BTreeMap::<_, Vec<_>>::new();
+        for (_, group, model) in timed {
+            models.entry(group).or_default().push(model);
+        }
+        models
+    }
+
+    fn names(&self, group: &str) -> Vec<String> {
         let list = Command::new(&self.program).args(["--list", group]).output();
         let list = list.expect("the models run").stdout;
-        let names = String::from_utf8_lossy(&list);
-        let names = names.lines().filter_map(|l| l.strip_suffix(": test"));
-        let mut models: Vec<(Duration, String)> = names
-            .map(|model| {
-                let begin = Instant::now();
-                let is_passed = self.passes(model, None);
-                assert!(is_passed, "{model} fails without a mutation");
-                (begin.elapsed(), model.to_owned())
-            })
-            .collect();
-        assert!(!models.is_empty(), "no models found");
-        models.sort();
-        models.into_iter().map(|(_, model)| model).collect()
+        let list = String::from_utf8_lossy(&list);
+        let names = list.lines().filter_map(|l| l.strip_suffix(": test"));
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        assert!(!names.is_empty(), "no models found");
+        names
     }
 
     /// The model that notices the mutation of this number, if one does.

@@ -78,7 +78,7 @@ fn a_publisher_that_waits_for_blocks_is_woken() {
 }
 
 fn who_finds_blocks_being_published_is_woken(is_lossless: bool) {
-    explore(2, move || {
+    explore(1, move || {
         let w = world(2, 1, is_lossless);
         let other = Arc::clone(&w);
         let t = thread::spawn(move || {
