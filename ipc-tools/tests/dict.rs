@@ -389,6 +389,55 @@ fn a_full_dictionary_says_so_and_stays_as_it_is() {
     shell.did(&["set", "d", "0", &value]);
 }
 
+/// In a file system of 2 MiB, which `FULL` is; `LINES` are more than fit.
+const IN_LITTLE_SPACE: &str = r#"
+mount -t tmpfs -o size=2m none "$FULL" || exit 99
+export IPC_DIR=$FULL
+ipc dict create d --limit 64M || exit 10
+ipc dict load d "$LINES"
+code=$?
+ipc dict dump d > "$DUMP" || exit 11
+ipc dict del d 0 1 2 3 || exit 12
+ipc dict set d 0 back || exit 13
+test "$(ipc dict get d 0)" = back || exit 14
+ipc dict clear d || exit 15
+head -c 1000000 /dev/zero | tr '\0' v | ipc dict set d long || exit 16
+exit $code
+"#;
+
+#[test]
+fn a_full_file_system_says_so_and_what_was_there_stays() {
+    let shell = Shell::new();
+    let [full, lines, dump] = ["full", "lines", "dump"].map(|name| shell.hidden(name));
+    fs::create_dir(&full).unwrap();
+    let value = "v".repeat(1000);
+    let line = |n| format!("{{\"{n}\": \"{value}\"}}\n");
+    fs::write(&lines, (0..4000).map(line).collect::<String>()).unwrap();
+    let script = shell.hidden("script");
+    fs::write(&script, IN_LITTLE_SPACE).unwrap();
+    let run = shell.sh(&format!(
+        "FULL={} LINES={} DUMP={} unshare -rm bash {}",
+        full.display(),
+        lines.display(),
+        dump.display(),
+        script.display()
+    ));
+    let said = text(&run.stderr);
+    if said.contains("unshare: ") || run.status.code() == Some(99) {
+        eprintln!("not tested, as this user may mount nothing: {said}");
+        return;
+    }
+    assert_eq!(run.status.code(), Some(6), "{run:?}");
+    assert!(said.contains("no space in the dictionary"), "{said}");
+    let dumped = fs::read_to_string(&dump).unwrap();
+    assert!((500..2000).contains(&dumped.lines().count()), "{dumped}");
+    let kept: BTreeMap<String, Value> = dumped
+        .lines()
+        .flat_map(|line| serde_json::from_str::<BTreeMap<_, _>>(line).unwrap())
+        .collect();
+    assert!((0..kept.len()).all(|n| kept[&n.to_string()] == *value));
+}
+
 /// Lines of `{"N": "text"}`, much more than one read.
 fn many() -> Vec<String> {
     let value = "v".repeat(50);

@@ -17,6 +17,9 @@ use crate::{
 /// How many chunks in use are searched before another one is taken into use.
 const NEARBY: usize = 64;
 
+/// How often a larger block is looked for that somebody else was faster to take.
+const RACES: u32 = 3;
+
 /// A block that the caller owns or has claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
@@ -176,7 +179,26 @@ impl Heap {
             self.scarce.0[IS_NOTED].fetch_or(1 << class, Relaxed);
         }
         let found = self.search_used(me, class, self.geometry.chunks);
-        found.ok_or_else(|| self.full(class))
+        found
+            .or_else(|| self.take_larger(me, class))
+            .ok_or_else(|| self.full(class))
+    }
+
+    /// A block of the next larger class that has one: where there are no chunks any more, that is better than none.
+    #[cold]
+    fn take_larger(&self, me: Owner, class: Class) -> Option<Block> {
+        for _ in 0..RACES {
+            let larger = self.control.iter().filter_map(|control| {
+                let ctl = ChunkCtl(control[CTL].load(Relaxed));
+                let is_it = ctl.is_used_as(ctl.class()) && ctl.class() > class;
+                (is_it && control[SUMMARY].load(Relaxed) != 0).then(|| ctl.class())
+            });
+            let next = larger.min()?;
+            if let Some(block) = self.search_used(me, next, self.geometry.chunks) {
+                return Some(block);
+            }
+        }
+        None
     }
 
     /// Whether there once was no block of the class (I7).

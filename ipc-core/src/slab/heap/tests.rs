@@ -105,6 +105,31 @@ fn a_full_heap_says_so_stays_intact_and_is_as_large_again_once_it_is_empty() {
     ));
 }
 
+#[test]
+fn where_all_chunks_are_taken_a_short_item_gets_a_longer_block() {
+    let (fixture, _) = fixture(1 << 20);
+    let (heap, me) = (&fixture.heap, Fixture::owner(0));
+    let store = |length: usize| {
+        let item = heap.store(me, 0, &[&bytes(length, length)])?;
+        heap.publish(&item);
+        Ok::<Ref, AllocError>(item.name())
+    };
+    let mut names: Vec<Ref> = core::iter::from_fn(|| store(1000).ok()).collect();
+    assert!(matches!(store(10), Err(AllocError::Full { .. })));
+    let free = |name| heap.discard(me, heap.claim(me, name).unwrap()).unwrap();
+    free(names.pop().unwrap());
+    let short = store(10).unwrap();
+    assert_eq!(read(heap, short, 0, 10), Some(bytes(10, 10)));
+    assert!(matches!(store(1000), Err(AllocError::Full { .. })));
+    free(short);
+    names.push(store(1000).unwrap());
+    for name in names {
+        assert_eq!(read(heap, name, 0, 1000), Some(bytes(1000, 1000)));
+        free(name);
+    }
+    assert_eq!(heap.usage().0, 0);
+}
+
 /// Where a participant may die between the steps of making and taking out an item.
 #[test]
 fn of_what_the_dead_left_exactly_that_stays_which_the_container_refers_to() {
