@@ -41,6 +41,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("many", lives::many),
     ("replaced", lives::replaced),
     ("forks", lives::forks),
+    ("forks-among-threads", lives::forks_among_threads),
     ("sets", lives::sets),
     ("unheard", lives::unheard),
     ("orphans", survival::orphans),

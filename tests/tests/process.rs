@@ -101,6 +101,7 @@ scenarios! {
     many_threads_start_and_join_at_once: "threads";
     short_lived_children_leave_nothing: "many";
     a_forked_child_leaves_its_parents_children_alone: "forks";
+    children_forked_among_busy_threads_work: "forks-among-threads";
     ends_of_processes_can_be_waited_for_with_other_things: "sets";
     a_parent_that_ignores_sigchld_has_values: "unheard";
 }

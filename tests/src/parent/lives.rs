@@ -3,10 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ipc_core::{Exit, JoinError, Process, Queue, WaitSet, active_children, parent_process, wait};
+use ipc_core::{
+    Exit, JoinError, Lock, Pool, PoolError, Process, Queue, TaskError, WaitSet, active_children,
+    parent_process, wait,
+};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -123,6 +127,54 @@ pub fn forks(_: &Path) {
             assert!(daemon.join().is_err());
         }
     }
+}
+
+/// Forks among threads that put, get, lock and map all the while: each copy uses the handles, and starts a process of its own.
+pub fn forks_among_threads(_: &Path) {
+    const COPIES: u32 = 20;
+    let (numbers, heard) = (Queue::anonymous(64).unwrap(), Queue::anonymous(64).unwrap());
+    let (lock, is_over): (Lock, _) = (Lock::options().anonymous().unwrap(), AtomicBool::new(false));
+    let pool = Pool::new(2).unwrap();
+    let until_over = |work: &dyn Fn()| {
+        while !is_over.load(Ordering::Relaxed) {
+            work();
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            until_over(&|| {
+                numbers.put(1_u64).unwrap();
+                assert_eq!(numbers.get().unwrap(), 1);
+            });
+        });
+        scope.spawn(|| until_over(&|| drop(lock.acquire().unwrap())));
+        scope.spawn(|| until_over(&|| assert_eq!(pool.map(square, 0..10).unwrap()[9], 81)));
+        for copy in 0..COPIES {
+            // SAFETY: the copy uses what is made for that: the library's own locks are its own.
+            match unsafe { fork() }.unwrap() {
+                ForkResult::Child => {
+                    drop(lock.acquire().unwrap());
+                    let square = Process::spawn(square, (u64::from(copy),)).unwrap();
+                    heard.put(square.join().unwrap()).unwrap();
+                    assert!(matches!(
+                        pool.apply(|| (), ()),
+                        Err(TaskError::Refused(PoolError::OfParent))
+                    ));
+                    // SAFETY: ends the copy without what the parent's threads have left half done.
+                    unsafe { libc::_exit(0) };
+                }
+                ForkResult::Parent { child } => {
+                    assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+                    let expected = u64::from(copy).pow(2);
+                    assert_eq!(heard.get().unwrap(), expected);
+                }
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    pool.close();
+    pool.join().unwrap();
+    assert_childless();
 }
 
 /// Sentinels in a set, also of the parent.
